@@ -1,0 +1,3 @@
+//! Exact, lock-free budgets and rate limits for gateways.
+
+mod sync;

@@ -1,0 +1,97 @@
+//! The one room that names atomics, `Arc`, `ArcSwap` and loom.
+//!
+//! Everything below the loom ceiling takes its shared state from here, so that the same source is
+//! either the real thing or, under `--cfg tollkeeper_loom`, a model that loom explores
+//! exhaustively. Three things differ between the two worlds:
+//!
+//! | | real | under loom |
+//! |---|---|---|
+//! | [`AtomicWord`] | 128 bits, `portable-atomic` (`cmpxchg16b` on x86-64) | loom's 64-bit atomic; the counter word shrinks its fields to fit |
+//! | [`ArcCell`] | `ArcSwap` | a loom mutex around an `Arc`, compared by pointer |
+//! | [`Arc`] | `std` | loom's, which also reports leaks |
+//!
+//! arc-swap, dashmap and parking_lot are invisible to loom, which is why they stay out of
+//! everything that decides money.
+
+#[cfg(not(tollkeeper_loom))]
+mod real {
+    pub(crate) use portable_atomic::AtomicU128 as AtomicWord;
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    /// The integer behind [`AtomicWord`].
+    pub(crate) type Bits = u128;
+
+    /// A cell holding one immutable value behind an `Arc`, replaced by compare-and-swap.
+    pub(crate) struct ArcCell<T>(arc_swap::ArcSwap<T>);
+
+    /// A value read from an [`ArcCell`]. While it lives the value is not freed, so its address is
+    /// not used again and comparing by pointer cannot mistake a newer value for this one.
+    pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
+
+    impl<T> ArcCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(arc_swap::ArcSwap::from_pointee(value))
+        }
+
+        pub(crate) fn load(&self) -> Loaded<T> {
+            self.0.load()
+        }
+
+        /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
+            let previous = self.0.compare_and_swap(&**seen, Arc::new(new));
+            Arc::ptr_eq(&previous, seen)
+        }
+
+        /// Installs `new` whatever the cell holds.
+        pub(crate) fn store(&self, new: Arc<T>) {
+            self.0.store(new);
+        }
+
+        /// The value as an `Arc` of its own.
+        pub(crate) fn load_full(&self) -> Arc<T> {
+            self.0.load_full()
+        }
+    }
+}
+
+#[cfg(tollkeeper_loom)]
+mod modelled {
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::atomic::{AtomicU64, AtomicU64 as AtomicWord, Ordering};
+
+    /// The integer behind [`AtomicWord`]: half as wide, so that loom can model it.
+    pub(crate) type Bits = u64;
+
+    /// Stands in for `ArcSwap`: a loom mutex around an `Arc`, compared by pointer.
+    pub(crate) struct ArcCell<T>(loom::sync::Mutex<Arc<T>>);
+
+    /// A value read from an [`ArcCell`].
+    pub(crate) type Loaded<T> = Arc<T>;
+
+    impl<T> ArcCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(Arc::new(value)))
+        }
+
+        pub(crate) fn load(&self) -> Loaded<T> {
+            self.0.lock().expect("no thread panics while it holds the cell").clone()
+        }
+
+        /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
+            let mut held = self.0.lock().expect("no thread panics while it holds the cell");
+            let same = Arc::ptr_eq(&held, seen);
+            if same {
+                *held = Arc::new(new);
+            }
+            same
+        }
+    }
+}
+
+#[cfg(tollkeeper_loom)]
+pub(crate) use modelled::*;
+#[cfg(not(tollkeeper_loom))]
+pub(crate) use real::*;
