@@ -13,6 +13,6 @@ pub use time::{
     TimestampError, Weekday, Zone,
 };
 pub use units::{
-    Accepted, DecimalError, Dimension, DimensionError, Money, MoneyError, Price, PriceError,
+    AcceptedNumber, DecimalError, Dimension, DimensionError, Money, MoneyError, Price, PriceError,
     PriceTable, TokenWeights, Usage, WeightError, parse_count,
 };
