@@ -281,7 +281,10 @@ fn instants() -> impl Strategy<Value = Timestamp> {
 
 proptest! {
     #[test]
-    fn windows_tile_time((period, anchor) in (periods(), instants()), (a, b) in (instants(), instants())) {
+    fn windows_tile_time(
+        (period, anchor) in (periods(), instants()),
+        (a, b) in (instants(), instants()),
+    ) {
         let (now, later) = (a.min(b), a.max(b));
         let span = period.window_at(anchor, now);
         prop_assert!(span.start < span.end);
