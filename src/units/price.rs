@@ -1,5 +1,6 @@
 //! What a request costs: integers over one common denominator, divided once, rounded up.
 
+use super::decimal::{self, DecimalError};
 use super::{Money, Usage};
 
 /// Parts per million: a multiplier of one.
@@ -67,6 +68,17 @@ pub enum PriceError {
 }
 
 impl Price {
+    /// Reads a multiplier: decimal text with at most six fraction digits, `"1.2"` is 1,200,000
+    /// parts per million.
+    ///
+    /// # Errors
+    ///
+    /// [`DecimalError`] for any other text, and above `4294.967295`.
+    pub fn parse_multiplier(text: &str) -> Result<u32, DecimalError> {
+        let ppm = decimal::scaled(text, 6, u64::from(u32::MAX))?;
+        Ok(u32::try_from(ppm).expect("at most u32::MAX was asked for"))
+    }
+
     /// Prices per million input and output tokens.
     pub const fn per_million(input: Money, output: Money) -> Price {
         Price {
