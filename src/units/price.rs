@@ -25,27 +25,14 @@ const DENOMINATOR: u128 = 1_000_000 * PPM as u128;
 /// # Ok::<(), tollkeeper::PriceError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Price {
     input: Money,
     output: Money,
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     cached: Option<Money>,
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     cache_write: Option<Money>,
-    #[cfg_attr(feature = "serde", serde(default))]
     per_request: Money,
-    #[cfg_attr(feature = "serde", serde(default = "one"))]
     input_multiplier_ppm: u32,
-    #[cfg_attr(feature = "serde", serde(default = "one"))]
     output_multiplier_ppm: u32,
-}
-
-/// The multiplier of a document that names none.
-#[cfg(feature = "serde")]
-fn one() -> u32 {
-    PPM
 }
 
 /// A cost that cannot be told.
