@@ -36,7 +36,8 @@ use crate::units::{PriceTable, Usage};
 /// Budgets, rate limits and concurrency limits of one gateway process.
 ///
 /// A cheap handle: clones share one engine. All operations may be called from any thread at any
-/// time; none of those that decide about a request takes a lock or allocates, unless it denies.
+/// time. Those that decide about a request are lock-free and, as long as they admit it and no
+/// window ends, allocate nothing.
 ///
 /// ```
 /// use tollkeeper::{Budget, Decision, Engine, LimitId, OwnerId, Usage};
