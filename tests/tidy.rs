@@ -20,6 +20,7 @@ use std::path::Path;
 const FLOORS: &[Floor] = &[
     Floor { rooms: &["sync"], sideways: false },
     Floor { rooms: &["time", "units", "id"], sideways: false },
+    Floor { rooms: &["serde_text"], sideways: false },
     Floor { rooms: &["cell", "counter"], sideways: false },
     Floor {
         rooms: &["snapshot", "window", "entry", "budget", "rate_limit", "concurrency", "admission"],

@@ -3,6 +3,9 @@
 use crate::source::Source;
 use crate::*;
 
+const FRONT_DOOR: &str = "mod id;\nmod named;\npub use time::{Span, Timestamp};\n\
+    pub use store::inner::Store;";
+
 struct Example {
     rule: &'static str,
     path: &'static str,
@@ -35,7 +38,9 @@ fn floor_examples() -> Vec<Example> {
         example(rule, "src/time/clock.rs", "use super::super::cell::X;", &["1: never up"]),
         example(rule, "src/time/clock.rs", "use super::cell::X; use crate::time::Y;", &[]),
         example(rule, "src/cell.rs", "use crate::counter::Word;", &["1: do not import each other"]),
-        example(rule, "src/cell.rs", "use crate::Timestamp;", &["1: name the room"]),
+        example(rule, "src/cell.rs", "use crate::Unknown;", &["1: name the room"]),
+        example(rule, "src/id.rs", "use crate::Store;", &["1: `id` names `crate::Store`"]),
+        example(rule, "src/cell.rs", "use crate::Timestamp;", &[]),
         example(rule, "src/attic.rs", "", &["1: room `attic` is on no floor"]),
         example(rule, "src/entry.rs", "use crate::window::W; use crate::counter::C;", &[]),
         example(rule, "src/engine/route.rs", "use crate::engine::owners::O;", &[]),
@@ -170,7 +175,7 @@ fn all() -> Vec<Example> {
 fn every_rule_finds_what_breaks_it_and_nothing_else() {
     for Example { rule: name, path, text, found: expected } in all() {
         let rule = RULES.iter().find(|rule| rule.name == name).expect("the example names a rule");
-        let front_door = Source::new("src/lib.rs", "mod id;\nmod named;".to_string());
+        let front_door = Source::new("src/lib.rs", FRONT_DOOR.to_string());
         let source = Source::new(path, text.clone());
         let found = (rule.check)(&source, &House { sources: vec![front_door] });
         assert_eq!(found.len(), expected.len(), "{name} in {path}:\n{text}\nfound {found:?}");

@@ -4,7 +4,7 @@ use crate::source::{Name, Source, word_places};
 use crate::*;
 
 /// Imports go down, never up.
-pub fn floors(source: &Source, _: &House) -> Vec<Finding> {
+pub fn floors(source: &Source, house: &House) -> Vec<Finding> {
     let Some(module) = source.module() else { return Vec::new() };
     if source.is_in(OUTSIDE) {
         return Vec::new();
@@ -19,12 +19,13 @@ pub fn floors(source: &Source, _: &House) -> Vec<Finding> {
             continue;
         }
         let Some(target) = room_named(source, module, &name) else { continue };
+        let target = front_door(house, target).unwrap_or(target.to_string());
         if target == room {
             continue;
         }
         let path = name.segments.join("::");
-        let wrong = match floor_of(target) {
-            None => Some("name the room where it lives, so that its floor is seen"),
+        let wrong = match floor_of(&target) {
+            None => Some("that is on no floor: name the room where it lives"),
             Some(floor) if floor > own => Some("imports go down, never up"),
             Some(floor) if floor == own && !FLOORS[own].sideways => {
                 Some("rooms of this floor do not import each other")
@@ -53,6 +54,14 @@ fn room_named<'a>(source: &Source, module: &str, name: &'a Name) -> Option<&'a s
         (name.segments[0] == "crate").then_some(1)?
     };
     name.segments.get(first).map(String::as_str)
+}
+
+/// The room of what the root of the crate shows as `name`.
+fn front_door(house: &House, name: &str) -> Option<String> {
+    let shown = house.get("src/lib.rs")?.names();
+    let shown = shown.into_iter().filter(|shown| shown.imported && shown.segments.len() > 1);
+    let mut found = shown.filter(|shown| shown.segments.last().is_some_and(|last| last == name));
+    found.next().map(|shown| shown.segments[0].clone())
 }
 
 /// Who may name what.
