@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use tollkeeper::{Alignment, Money, Period, Price, Span, Timestamp, Usage, Weekday, Zone};
 
+/// What runs one input.
+pub type Body = fn(&[u8]);
+
 /// Every target by its name, which is also that of its file and of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("period", period), ("money", money)];
+pub const TARGETS: &[(&str, Body)] = &[("period", period), ("money", money)];
 
 /// How many numbers an input may have.
 const NUMBERS: usize = 12;
