@@ -33,6 +33,11 @@ mod real {
     /// not used again and comparing by pointer cannot mistake a newer value for this one.
     pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
 
+    /// A loaded value, to keep.
+    pub(crate) fn keep<T>(loaded: Loaded<T>) -> Arc<T> {
+        arc_swap::Guard::into_inner(loaded)
+    }
+
     impl<T> ArcCell<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(arc_swap::ArcSwap::from_pointee(value))
@@ -43,8 +48,8 @@ mod real {
         }
 
         /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
-        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
-            let previous = self.0.compare_and_swap(&**seen, Arc::new(new));
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: Arc<T>) -> bool {
+            let previous = self.0.compare_and_swap(&**seen, new);
             Arc::ptr_eq(&previous, seen)
         }
 
@@ -78,6 +83,11 @@ mod modelled {
     /// A value read from an [`ArcCell`].
     pub(crate) type Loaded<T> = Arc<T>;
 
+    /// A loaded value, to keep.
+    pub(crate) fn keep<T>(loaded: Loaded<T>) -> Arc<T> {
+        loaded
+    }
+
     impl<T> ArcCell<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(Arc::new(value)))
@@ -88,11 +98,11 @@ mod modelled {
         }
 
         /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
-        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: Arc<T>) -> bool {
             let mut held = self.0.lock().expect("no thread panics while it holds the cell");
             let same = Arc::ptr_eq(&held, seen);
             if same {
-                *held = Arc::new(new);
+                *held = new;
             }
             same
         }
@@ -103,3 +113,21 @@ mod modelled {
 pub(crate) use modelled::*;
 #[cfg(not(tollkeeper_loom))]
 pub(crate) use real::*;
+
+/// Threads and models for tests: one test body, run by loom over every interleaving or, in the real
+/// world, often enough to be worth its time.
+#[cfg(test)]
+pub(crate) mod testing {
+    /// Shared by the threads of a model and no part of what is modelled.
+    pub(crate) type Unmodelled<T> = std::sync::Arc<T>;
+
+    #[cfg(tollkeeper_loom)]
+    pub(crate) use loom::{model, thread};
+    #[cfg(not(tollkeeper_loom))]
+    pub(crate) use std::thread;
+
+    #[cfg(not(tollkeeper_loom))]
+    pub(crate) fn model(body: impl Fn()) {
+        (0..200).for_each(|_| body());
+    }
+}
