@@ -21,7 +21,7 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["sync"], sideways: false },
     Floor { rooms: &["time", "units", "id"], sideways: false },
     Floor { rooms: &["serde_text"], sideways: false },
-    Floor { rooms: &["cell", "counter"], sideways: false },
+    Floor { rooms: &["cell", "counter", "alarm"], sideways: false },
     Floor {
         rooms: &["snapshot", "window", "entry", "budget", "rate_limit", "concurrency", "admission"],
         sideways: true,
@@ -75,7 +75,8 @@ const DOORS: &[Door] = &[
 ];
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
-const ORDERING_ROOMS: &[&str] = &["sync", "cell", "counter", "time/clock", "engine"];
+const ORDERING_ROOMS: &[&str] =
+    &["sync", "time/clock", "cell", "counter", "alarm", "snapshot", "store", "engine"];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 
@@ -140,7 +141,11 @@ impl House {
         for source in &self.sources {
             for rule in RULES {
                 for (line, message) in (rule.check)(source, self) {
-                    found.push(format!("{}:{line}: {message}", source.path));
+                    let violation = format!("{}:{line}: {message}", source.path);
+                    // Two of a kind on one line are told once.
+                    if found.last() != Some(&violation) {
+                        found.push(violation);
+                    }
                 }
             }
         }

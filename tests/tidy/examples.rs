@@ -38,7 +38,7 @@ fn floor_examples() -> Vec<Example> {
         example(rule, "src/time/clock.rs", "use super::super::cell::X;", &["1: never up"]),
         example(rule, "src/time/clock.rs", "use super::cell::X; use crate::time::Y;", &[]),
         example(rule, "src/cell.rs", "use crate::counter::Word;", &["1: do not import each other"]),
-        example(rule, "src/cell.rs", "use crate::Unknown;", &["1: name the room"]),
+        example(rule, "src/cell.rs", "use crate::Unknown;", &["1: that is no room"]),
         example(rule, "src/id.rs", "use crate::Store;", &["1: `id` names `crate::Store`"]),
         example(rule, "src/cell.rs", "use crate::Timestamp;", &[]),
         example(rule, "src/attic.rs", "", &["1: room `attic` is on no floor"]),
