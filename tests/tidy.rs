@@ -23,7 +23,17 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["serde_text"], sideways: false },
     Floor { rooms: &["cell", "counter", "alarm"], sideways: false },
     Floor {
-        rooms: &["snapshot", "window", "entry", "budget", "rate_limit", "concurrency", "admission"],
+        rooms: &[
+            "plan",
+            "limit",
+            "snapshot",
+            "window",
+            "entry",
+            "budget",
+            "rate_limit",
+            "concurrency",
+            "admission",
+        ],
         sideways: true,
     },
     Floor { rooms: &["store"], sideways: false },
