@@ -39,8 +39,8 @@
 //!
 //! A reservation holds what the request may cost. Hold too little and the excess overshoots when it
 //! is settled; hold too much and others are denied that would have fitted. For a language model the
-//! input is known, and the output is at most what the request asks for. The price table turns tokens
-//! into money with integers alone:
+//! input is known, and the output is at most what the request asks for. The price table turns
+//! tokens into money with integers alone:
 //!
 //! ```
 //! use tollkeeper::{Money, Price, PriceTable, Usage};
@@ -55,8 +55,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without any estimate, reserve [`Usage`](crate::Usage) with `requests: 1` and no more: limits that
-//! are exhausted deny it, and the others are charged when it is settled.
+//! Without any estimate, reserve [`Usage`](crate::Usage) with `requests: 1` and no more: limits
+//! that are exhausted deny it, and the others are charged when it is settled.
 //!
 //! # The life of a reservation
 //!
@@ -105,7 +105,7 @@
 //!
 //! | [`Retry`](crate::Retry) | answer |
 //! |---|---|
-//! | `At(instant)` | 429 (or 402 for money) with `Retry-After`, rounded up from [`retry_after`](crate::Denied::retry_after) |
+//! | `At(instant)` | 429 (or 402 for money), `Retry-After`: `retry_after()`, rounded up |
 //! | `OnRelease` | 429: too many in flight |
 //! | `OnTopUp` | 402: prepaid credit is used up |
 //! | `Never` | 4xx: larger than the limit, or an unknown owner |
@@ -113,8 +113,8 @@
 //! # Windows
 //!
 //! Rolling periods begin at a limit's creation and follow each other without a gap, however late
-//! anybody looks; calendar periods follow the calendar of a zone. In texts `m` is minutes and `M` is
-//! months.
+//! anybody looks; calendar periods follow the calendar of a zone. In texts `m` is minutes and `M`
+//! is months.
 //!
 //! ```
 //! use tollkeeper::{Alignment, Period, Zone};
@@ -159,8 +159,8 @@
 //! # Restarts
 //!
 //! [`Engine::export`](crate::Engine::export) writes all usage,
-//! [`Engine::import`](crate::Engine::import) sets it: as often as you like, without ever adding. What
-//! was booked after the export is not in it.
+//! [`Engine::import`](crate::Engine::import) sets it: as often as you like, without ever adding.
+//! What was booked after the export is not in it.
 //!
 //! # Testing your gateway
 //!

@@ -21,13 +21,12 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["sync"], sideways: false },
     Floor { rooms: &["time", "units", "id"], sideways: false },
     Floor { rooms: &["serde_text"], sideways: false },
-    Floor { rooms: &["cell", "counter", "alarm"], sideways: false },
+    Floor { rooms: &["counter", "alarm"], sideways: false },
     Floor {
         rooms: &[
             "plan",
             "limit",
             "snapshot",
-            "window",
             "entry",
             "budget",
             "rate_limit",
@@ -36,7 +35,7 @@ const FLOORS: &[Floor] = &[
         ],
         sideways: true,
     },
-    Floor { rooms: &["store"], sideways: false },
+    Floor { rooms: &["store", "config"], sideways: false },
     Floor { rooms: &["engine"], sideways: false },
 ];
 
@@ -86,7 +85,7 @@ const DOORS: &[Door] = &[
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
 const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "cell", "counter", "alarm", "snapshot", "store", "engine"];
+    &["sync", "time/clock", "counter", "alarm", "snapshot", "store", "engine"];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 
