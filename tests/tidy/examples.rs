@@ -47,7 +47,7 @@ fn floor_examples() -> Vec<Example> {
         example(rule, "src/id.rs", "use crate::Store;", &["1: `id` names `crate::Store`"]),
         example(rule, "src/alarm.rs", "use crate::Timestamp;", &[]),
         example(rule, "src/attic.rs", "", &["1: room `attic` is on no floor"]),
-        example(rule, "src/entry.rs", "use crate::window::W; use crate::counter::C;", &[]),
+        example(rule, "src/entry.rs", "use crate::plan::W; use crate::counter::C;", &[]),
         example(rule, "src/engine/route.rs", "use crate::engine::owners::O;", &[]),
         example(rule, "src/lib.rs", "use crate::engine::Engine;", &[]),
         example(rule, "src/tests/loom_cell.rs", "use crate::engine::Engine;", &[]),
