@@ -91,7 +91,11 @@ impl CounterPlan {
         let mut window = Window {
             generation: last.generation.wrapping_add(1),
             span,
-            before: Span { start: last.span.start, end: last.span.end.min(span.start) },
+            // An imported window may begin before the one that it ends.
+            before: Span {
+                start: last.span.start,
+                end: last.span.end.min(span.start).max(last.span.start),
+            },
             opening,
             ..*last
         };
