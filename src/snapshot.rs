@@ -266,7 +266,8 @@ impl Snapshot {
         now: Timestamp,
         balances: &[Option<Balance>; COUNTERS],
     ) -> Snapshot {
-        let mut next = Snapshot { anchor, ..self.clone() };
+        // On the lattice of the document, counters without a balance too.
+        let mut next = self.replanned(Arc::clone(&self.plan), anchor, now);
         for (counter, balance) in balances.iter().enumerate() {
             let Some(balance) = balance else { continue };
             next = next.granted(counter, balance.grant);
