@@ -199,8 +199,13 @@ impl Snapshot {
         };
         let from = move |instant: Timestamp| {
             let span = plan?.period.window_at(self.anchor, instant);
-            let later = plan?.period.window_at(self.anchor, span.end);
-            Some(if span.start >= instant { span } else { later })
+            if span.start >= instant {
+                return Some(span);
+            }
+            // Nothing follows a window without end.
+            (span.end < Timestamp::MAX)
+                .then(|| plan.map(|plan| plan.period.window_at(self.anchor, span.end)))
+                .flatten()
         };
         let until = grant.instead.map(|(_, until)| until).filter(|until| *until > window.span.end);
         let next = from(window.span.end);
