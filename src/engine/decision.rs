@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::admission::RefusedBy;
+use crate::counter::HELD_MAX;
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
@@ -272,6 +273,8 @@ fn binding(entry: &Entry, refused: &Refused) -> Binding {
         requested,
         window: window.span,
         retry: match why {
+            // No window and no limit has room for it.
+            _ if requested > HELD_MAX => Retry::Never,
             Refusal::HeldFull => Retry::OnRelease,
             Refusal::Full => retry(snapshot, counter, plan, &window, requested),
         },
