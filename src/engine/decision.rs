@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::admission::RefusedBy;
-use crate::counter::HELD_MAX;
+use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
@@ -276,7 +276,7 @@ fn binding(entry: &Entry, refused: &Refused) -> Binding {
             // No window and no limit has room for it.
             _ if requested > HELD_MAX => Retry::Never,
             Refusal::HeldFull => Retry::OnRelease,
-            Refusal::Full => retry(snapshot, counter, plan, &window, requested),
+            Refusal::Full => retry(snapshot, counter, plan, &window, counts, requested),
         },
     }
 }
@@ -287,13 +287,15 @@ fn retry(
     counter: usize,
     plan: &CounterPlan,
     window: &Window,
+    counts: Counts,
     requested: u64,
 ) -> Retry {
     let fits = |limit: u64| requested.max(1) <= limit;
     if plan.period.is_never() {
         return match plan.dimension {
             Dimension::Money => Retry::OnTopUp,
-            Dimension::InFlight if fits(window.limit) => Retry::OnRelease,
+            // Only what is held may go away again.
+            _ if fits(window.limit.saturating_sub(counts.settled)) => Retry::OnRelease,
             _ => Retry::Never,
         };
     }
