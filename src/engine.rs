@@ -189,7 +189,7 @@ impl Engine {
                     Decision::Admitted(Reservation::new(shared, route, holds))
                 }
                 Err(by) => {
-                    let amount = |plan: &CounterPlan| plan.estimate(estimate);
+                    let amount = |plan: &CounterPlan| Some(plan.estimate(estimate));
                     Decision::Denied(decision::refused(&route.entries, &by, amount, at.now))
                 }
             }

@@ -8,6 +8,7 @@ use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
 use crate::entry::{Actual, Entry, Posted};
 use crate::id::{LimitId, OwnerId};
+use crate::plan::CounterPlan;
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
 
@@ -110,8 +111,9 @@ impl Reservation {
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
         self.shared.with_now(|at| {
             let entries = &self.route.entries;
+            let amount = |plan: &CounterPlan| Some(plan.actual(more)).filter(|&more| more > 0);
             admission::extend(entries, &mut self.holds, more, at)
-                .map_err(|by| decision::refused(entries, &by, |plan| plan.actual(more), at.now))
+                .map_err(|by| decision::refused(entries, &by, amount, at.now))
         })
     }
 
