@@ -47,16 +47,6 @@ impl Entry {
             let differs = *seen.plan != **plan || seen.anchor != anchor;
             differs.then(|| seen.replanned(Arc::clone(plan), anchor, at.now))
         });
-        if let Some(next) = &next {
-            // Usage that was below a threshold may be above it now.
-            for counter in 0..COUNTERS {
-                if let Ok(counts) =
-                    self.slots[counter].counter.read(next.windows[counter].generation)
-                {
-                    self.sound(next, counter, counts, at);
-                }
-            }
-        }
         next.is_some()
     }
 
@@ -85,10 +75,15 @@ impl Entry {
     ) -> Option<Arc<Snapshot>> {
         loop {
             let seen = self.steady(at);
-            let done = self.replace(&seen, next(&seen)?, at);
-            if done.is_some() {
-                return done;
+            let Some(next) = self.replace(&seen, next(&seen)?, at) else { continue };
+            // Usage that was below a threshold may be above it now.
+            for counter in 0..COUNTERS {
+                let window = next.windows[counter].generation;
+                if let Ok(counts) = self.slots[counter].counter.read(window) {
+                    self.sound(&next, counter, counts, at);
+                }
             }
+            return Some(next);
         }
     }
 }
