@@ -189,14 +189,14 @@ impl Engine {
             if let Some(denied) = self.unknown(&route, at.now) {
                 return Decision::Denied(denied);
             }
-            match admission::reserve(&route.entries, estimate, at) {
+            match admission::reserve(&route.stops, estimate, at) {
                 Ok(holds) => {
                     let shared = Arc::clone(&self.shared);
                     Decision::Admitted(Reservation::new(shared, route, holds))
                 }
                 Err(by) => {
                     let amount = |plan: &CounterPlan| Some(plan.estimate(estimate));
-                    Decision::Denied(decision::refused(&route.entries, &by, amount, at.now))
+                    Decision::Denied(decision::refused(&route.stops, &by, amount, at.now))
                 }
             }
         })
@@ -209,7 +209,7 @@ impl Engine {
         let now = self.now();
         match self.unknown(&route, now) {
             Some(denied) => Peek::WouldDeny(denied),
-            None => decision::peek(&route.entries, estimate, now),
+            None => decision::peek(&route.stops, estimate, now),
         }
     }
 
@@ -220,9 +220,9 @@ impl Engine {
         let route = route.resolved(&self.shared.store);
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
-            for entry in &route.entries {
-                entry.bump(used, at, |posted| settlement.add(entry, posted));
-            }
+            admission::bump(&route.stops, used, at, |entry, plan, posted| {
+                settlement.add(entry, plan, posted);
+            });
         });
         settlement
     }

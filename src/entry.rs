@@ -55,13 +55,14 @@
 mod booking;
 mod steering;
 
-pub(crate) use booking::{Actual, Hold, Posted, Refusal, Refused, admit};
+pub(crate) use booking::{Booking, Hold, Posted, Refusal, Refused, admit};
 pub(crate) use steering::Reset;
 
 use crate::alarm::{Alarm, EXHAUSTED};
 use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
+use crate::gate::{Gate, Terms};
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{COUNTERS, Plan, UNLIMITED};
+use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
 use crate::snapshot::{Snapshot, Window, share};
 use crate::sync::{Arc, ArcCell, Loaded};
 use crate::time::{Span, Timestamp};
@@ -75,9 +76,12 @@ pub(crate) struct Entry {
     slots: [Slot; COUNTERS],
 }
 
-/// What changes in place for one dimension.
+/// What changes in place for one dimension. Aligned so that a decision about it reads one cache
+/// line of the usual size, and dirties none that another dimension's reads.
+#[repr(align(64))]
 struct Slot {
     counter: Counter,
+    gate: Gate,
     alarm: Alarm,
 }
 
@@ -102,9 +106,9 @@ pub(crate) enum Notice {
     /// route, while the window closed. It is not part of the total.
     Withdrawn { generation: u64, amount: u64 },
     /// The settled total reached this share of the limit.
-    Threshold { window: Window, percent: u8, settled: u64 },
+    Threshold { generation: u64, limit: u64, percent: u8, settled: u64 },
     /// The settled total reached the limit, or a request did not fit under it.
-    Exhausted { window: Window, counts: Counts },
+    Exhausted { generation: u64, limit: u64, counts: Counts },
     /// An operator ended the window before; this one follows.
     Reset { window: Window },
 }
@@ -127,7 +131,7 @@ impl Entry {
         anchor: Timestamp,
         now: Timestamp,
     ) -> Entry {
-        let slot = || Slot { counter: Counter::new(0, 0), alarm: Alarm::new(0) };
+        let slot = || Slot { counter: Counter::new(0, 0), gate: Gate::new(), alarm: Alarm::new(0) };
         let cell = ArcCell::new(Snapshot::first(plan, anchor, now));
         Entry { id, owner, cell, slots: [slot(), slot()] }
     }
@@ -195,6 +199,8 @@ impl Entry {
         if !self.cell.compare_and_swap(seen, Arc::clone(&next)) {
             return None;
         }
+        // After the swap and before anything else: see `gate`.
+        self.slots.iter().for_each(|slot| slot.gate.close());
         // If `next` was replaced already, whoever replaced it caught up with it before, and this
         // finds nothing to do.
         self.catch_up(&next, at);
@@ -218,8 +224,9 @@ impl Entry {
         }
     }
 
-    /// Changes one counter in the window in force. `snapshot` is brought up to date on the way, and
-    /// is the one in which the change was made or refused.
+    /// Changes one counter in the window in force, by the snapshot: the way of whoever finds the
+    /// gate closed. `snapshot` is brought up to date on the way, and is the one in which the change
+    /// was made or refused.
     fn update<E>(
         &self,
         snapshot: &mut Loaded<Snapshot>,
@@ -227,10 +234,11 @@ impl Entry {
         at: &At,
         change: impl Fn(&Window, Counts) -> Result<Counts, E>,
     ) -> Result<Change, (Counts, E)> {
+        let slot = &self.slots[counter];
+        slot.gate.open(|| self.terms(counter));
         loop {
             let window = &snapshot.windows[counter];
-            let word = &self.slots[counter].counter;
-            match word.update(window.generation, |counts| change(window, counts)) {
+            match slot.counter.update(window.generation, |counts| change(window, counts)) {
                 Ok(done) => return Ok(done),
                 Err(Missed::Refused(counts, refusal)) => return Err((counts, refusal)),
                 Err(Missed::Elsewhere(Elsewhere::Behind)) => self.catch_up(snapshot, at),
@@ -239,31 +247,45 @@ impl Entry {
         }
     }
 
+    /// The terms in force for a counter, if the plan has it.
+    fn terms(&self, counter: usize) -> Option<Terms> {
+        let snapshot = self.cell.load();
+        snapshot.plan.counters[counter].as_ref().map(|_| snapshot.windows[counter].terms())
+    }
+
     /// Gives the notices that a settled total calls for.
-    fn sound(&self, snapshot: &Snapshot, counter: usize, counts: Counts, at: &At) {
-        let window = snapshot.windows[counter];
-        if counts.settled < window.alarm || window.limit == UNLIMITED {
+    fn sound(&self, plan: &CounterPlan, counter: usize, terms: &Terms, counts: Counts, at: &At) {
+        let Terms { generation, limit, .. } = *terms;
+        if counts.settled < terms.alarm || limit == UNLIMITED {
             return;
         }
-        let Some(plan) = &snapshot.plan.counters[counter] else { return };
         let alarm = &self.slots[counter].alarm;
         for (bit, &percent) in (0..).zip(&plan.thresholds) {
-            let reached = counts.settled >= share(window.limit, percent);
-            if reached && alarm.ring(window.generation, bit) {
+            let reached = counts.settled >= share(limit, percent);
+            if reached && alarm.ring(generation, bit) {
                 let settled = counts.settled;
-                self.notice(snapshot, counter, Notice::Threshold { window, percent, settled }, at);
+                let notice = Notice::Threshold { generation, limit, percent, settled };
+                at.notices.notice(self, plan.dimension, notice, at.now);
             }
         }
-        if counts.settled >= window.limit {
-            self.exhausted(snapshot, counter, counts, at);
+        if counts.settled >= limit {
+            self.exhausted(plan, counter, terms, counts, at);
         }
     }
 
     /// Gives notice that a limit is exhausted, once in its window.
-    fn exhausted(&self, snapshot: &Snapshot, counter: usize, counts: Counts, at: &At) {
-        let window = snapshot.windows[counter];
-        if self.slots[counter].alarm.ring(window.generation, EXHAUSTED) {
-            self.notice(snapshot, counter, Notice::Exhausted { window, counts }, at);
+    fn exhausted(
+        &self,
+        plan: &CounterPlan,
+        counter: usize,
+        terms: &Terms,
+        counts: Counts,
+        at: &At,
+    ) {
+        let Terms { generation, limit, .. } = *terms;
+        if self.slots[counter].alarm.ring(generation, EXHAUSTED) {
+            let notice = Notice::Exhausted { generation, limit, counts };
+            at.notices.notice(self, plan.dimension, notice, at.now);
         }
     }
 

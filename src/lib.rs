@@ -46,6 +46,7 @@ mod units;
 // Floor 1: what changes in place.
 mod alarm;
 mod counter;
+mod gate;
 
 // Floor 2: one limit, and several at once.
 mod admission;

@@ -5,6 +5,7 @@
 //! snapshot can lose none (L9). Every next snapshot is a pure function of the one before and of the
 //! arguments, so threads that race to install it build the same one (L13).
 
+use crate::gate::Terms;
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{Span, Timestamp};
@@ -79,9 +80,10 @@ impl Window {
         Some(self.limit).filter(|&limit| limit != UNLIMITED)
     }
 
-    fn ended(&self, now: Timestamp) -> bool {
-        // A window end is exclusive; one that never ends has the last instant for its end.
-        now >= self.span.end && self.span.end != Timestamp::MAX
+    /// What decisions need of it.
+    pub(crate) fn terms(&self) -> Terms {
+        let Window { generation, span, limit, alarm, .. } = *self;
+        Terms { generation, end: span.end, limit, alarm }
     }
 }
 
@@ -166,14 +168,18 @@ impl Snapshot {
 
     /// Whether a window has ended that is still in force here.
     pub(crate) fn ended(&self, now: Timestamp) -> bool {
-        self.plan.counters.iter().zip(&self.windows).any(|(p, w)| p.is_some() && w.ended(now))
+        self.plan
+            .counters
+            .iter()
+            .zip(&self.windows)
+            .any(|(p, w)| p.is_some() && w.terms().ended(now))
     }
 
     /// The window of a counter at `now`, whether or not it has been rolled into.
     pub(crate) fn window_at(&self, counter: usize, now: Timestamp) -> Window {
         let window = self.windows[counter];
         match &self.plan.counters[counter] {
-            Some(plan) if window.ended(now) => {
+            Some(plan) if window.terms().ended(now) => {
                 let span = plan.period.window_at(self.anchor, now);
                 plan.window(&window, span, self.grant(counter), 0)
             }

@@ -127,6 +127,11 @@ impl Changes<'_> {
         self.store.limits.insert(entry.id.clone(), Arc::clone(entry));
     }
 
+    /// Says that a limit's plan has changed, which routes keep a copy of.
+    pub(crate) fn replanned(&self) {
+        self.made.set(true);
+    }
+
     pub(crate) fn remove_limit(&self, id: &LimitId) {
         self.made.set(true);
         self.store.limits.remove(id);

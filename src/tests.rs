@@ -6,6 +6,7 @@
 mod loom_admission;
 mod loom_counter;
 mod loom_entry;
+mod loom_gate;
 mod loom_settle;
 mod scene;
 

@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use crate::admission::RefusedBy;
+use crate::admission::{RefusedBy, Stop};
 use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{COUNTERS, CounterPlan, LimitKind};
 use crate::snapshot::{Snapshot, Window};
-use crate::sync::{Arc, keep};
+use crate::sync::keep;
 use crate::time::{Span, Timestamp};
 use crate::units::{Dimension, Usage, amount_text};
 
@@ -212,19 +212,19 @@ impl fmt::Display for Binding {
 
 /// The denial of a request that one limit refused.
 pub(crate) fn refused(
-    entries: &[Arc<Entry>],
+    stops: &[Stop],
     by: &RefusedBy,
     amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
 ) -> Denied {
-    let mut all = vec![binding(&entries[by.place], &by.refused)];
-    all.extend(bindings(entries, amount, now, Some((by.place, by.refused.counter))));
+    let mut all = vec![binding(&stops[by.place].entry, &by.refused)];
+    all.extend(bindings(stops, amount, now, Some((by.place, by.refused.counter))));
     Denied { now, reason: Reason::Limits(all) }
 }
 
 /// What a reservation would be answered.
-pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> Peek {
-    let all = bindings(entries, |plan| Some(plan.estimate(estimate)), now, None);
+pub(crate) fn peek(stops: &[Stop], estimate: &Usage, now: Timestamp) -> Peek {
+    let all = bindings(stops, |plan| Some(plan.estimate(estimate)), now, None);
     if all.is_empty() {
         return Peek::WouldAdmit;
     }
@@ -234,13 +234,13 @@ pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> 
 /// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
 /// of a counter, not even of one that is exhausted.
 fn bindings(
-    entries: &[Arc<Entry>],
+    stops: &[Stop],
     amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
     except: Option<(usize, usize)>,
 ) -> Vec<Binding> {
     let mut found = Vec::new();
-    for (place, entry) in entries.iter().enumerate() {
+    for (place, entry) in stops.iter().map(|stop| &stop.entry).enumerate() {
         let snapshot = entry.snapshot();
         for counter in 0..COUNTERS {
             let Some(plan) = &snapshot.plan.counters[counter] else { continue };
@@ -249,7 +249,7 @@ fn bindings(
             }
             let Some(requested) = amount(plan) else { continue };
             let Reading { snapshot, window, counts } = entry.read(counter, now);
-            if let Err(why) = admit(&window, counts, requested) {
+            if let Err(why) = admit(window.limit, counts, requested) {
                 let snapshot = keep(snapshot);
                 let refused = Refused { snapshot, counter, requested, window, counts, why };
                 found.push(binding(entry, &refused));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::entry::{Entry, Notice, Notices, Posted};
+use crate::entry::{Entry, Notice, Notices};
 use crate::id::{LimitId, OwnerId};
+use crate::plan::COUNTERS;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Ordering};
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
@@ -169,14 +170,20 @@ impl Events {
     }
 
     /// Gives notice of a hold that is booked without anybody knowing what was used.
-    pub(crate) fn uncertain(&self, entry: &Entry, posted: Posted, now: Timestamp) {
-        let amount = posted.charge.amount.saturating_add(posted.charge.earlier);
-        let snapshot = entry.snapshot();
-        let counter = posted.charge.counter;
-        if let (Some(dimension), true) = (snapshot.dimension(counter), amount > 0) {
-            let generation = snapshot.windows[counter].generation;
-            self.send(entry, dimension, generation, EventKind::Uncertain { amount }, now);
+    pub(crate) fn uncertain(
+        &self,
+        entry: &Entry,
+        dimension: Dimension,
+        amount: u64,
+        now: Timestamp,
+    ) {
+        if amount == 0 || dimension == Dimension::InFlight {
+            return;
         }
+        let snapshot = entry.snapshot();
+        let counter = (0..COUNTERS).find(|&c| snapshot.dimension(c) == Some(dimension));
+        let generation = counter.map_or(0, |counter| snapshot.windows[counter].generation);
+        self.send(entry, dimension, generation, EventKind::Uncertain { amount }, now);
     }
 
     fn send(
@@ -220,13 +227,12 @@ impl Notices for Events {
             Notice::Withdrawn { generation, amount } => {
                 (generation, EventKind::Withdrawn { amount })
             }
-            Notice::Threshold { window, percent, settled } => {
-                let limit = window.limit;
-                (window.generation, EventKind::Threshold { percent, settled, limit })
+            Notice::Threshold { generation, limit, percent, settled } => {
+                (generation, EventKind::Threshold { percent, settled, limit })
             }
-            Notice::Exhausted { window, counts } => {
-                let (settled, held, limit) = (counts.settled, counts.held, window.limit);
-                (window.generation, EventKind::Exhausted { settled, held, limit })
+            Notice::Exhausted { generation, limit, counts } => {
+                let (settled, held) = (counts.settled, counts.held);
+                (generation, EventKind::Exhausted { settled, held, limit })
             }
             Notice::Reset { window } => {
                 (window.generation, EventKind::Reset { window: window.span })

@@ -83,7 +83,7 @@ impl Engine {
     pub fn route_usage(&self, route: &Route) -> Vec<LimitUsage> {
         let now = self.now();
         let route = route.resolved(&self.shared.store);
-        route.entries.iter().map(|entry| reading(entry, now)).collect()
+        route.stops.iter().map(|stop| reading(&stop.entry, now)).collect()
     }
 
     /// What every limit has used, at the instant of the call, in no particular order. Each limit is

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::admission::{self, Holds};
+use crate::admission::{self, Actual, Holds};
 use crate::engine::Shared;
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
-use crate::entry::{Actual, Entry, Posted};
+use crate::entry::{Entry, Posted};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::CounterPlan;
 use crate::sync::Arc;
@@ -78,16 +78,15 @@ impl Settlement {
         self.late
     }
 
-    pub(crate) fn add(&mut self, entry: &Entry, posted: Posted) {
-        self.late |= posted.charge.earlier > 0;
+    pub(crate) fn add(&mut self, entry: &Entry, plan: &CounterPlan, posted: Posted) {
+        self.late |= posted.late;
         if posted.overshoot == 0 && posted.uncounted == 0 {
             return;
         }
-        let Some(dimension) = entry.snapshot().dimension(posted.charge.counter) else { return };
         self.overshoots.push(Overshoot {
             limit: entry.id.clone(),
             owner: entry.owner.clone(),
-            dimension,
+            dimension: plan.dimension,
             amount: posted.overshoot,
             uncounted: posted.uncounted,
         });
@@ -110,10 +109,10 @@ impl Reservation {
     /// The denial. The reservation is then as it was.
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
         self.shared.with_now(|at| {
-            let entries = &self.route.entries;
+            let stops = &self.route.stops;
             let amount = |plan: &CounterPlan| Some(plan.actual(more)).filter(|&n| n > 0);
-            admission::extend(entries, &mut self.holds, more, at)
-                .map_err(|by| decision::refused(entries, &by, amount, at.now))
+            admission::extend(stops, &mut self.holds, more, at)
+                .map_err(|by| decision::refused(stops, &by, amount, at.now))
         })
     }
 
@@ -155,10 +154,11 @@ impl Reservation {
         let holds = std::mem::take(&mut self.holds);
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
-            admission::settle(&self.route.entries, &holds, actual, at, |entry, posted| {
-                settlement.add(entry, posted);
+            let stops = &self.route.stops;
+            admission::settle(stops, &holds, actual, at, |entry, plan, held, posted| {
+                settlement.add(entry, plan, posted);
                 if matches!(actual, Actual::AsHeld) {
-                    self.shared.events.uncertain(entry, posted, at.now);
+                    self.shared.events.uncertain(entry, plan.dimension, held, at.now);
                 }
             });
         });

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::entry::Entry;
+use crate::admission::Stop;
 use crate::id::OwnerId;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
@@ -27,7 +27,7 @@ struct Inner {
 pub(crate) struct Resolved {
     version: u64,
     /// In the order in which they are held, each once.
-    pub(crate) entries: Box<[Arc<Entry>]>,
+    pub(crate) stops: Box<[Stop]>,
     /// Named owners that do not exist.
     pub(crate) unknown: Box<[OwnerId]>,
 }
@@ -68,7 +68,7 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
     // Before anything is looked up, see `store`.
     let version = store.version();
     let mut order: Vec<OwnerId> = Vec::with_capacity(named.len() * 2);
-    let mut entries: Vec<Arc<Entry>> = Vec::new();
+    let mut stops = Vec::new();
     let mut unknown = Vec::new();
     for owner in named {
         // Breadth first: what is pushed while one is visited is visited after it.
@@ -80,7 +80,7 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
             let id = order[next].clone();
             match store.owner(&id) {
                 Some(found) => {
-                    entries.extend(found.limits.iter().cloned());
+                    stops.extend(found.limits.iter().map(Stop::new));
                     for parent in &found.parents {
                         if !order.contains(parent) {
                             order.push(parent.clone());
@@ -101,10 +101,10 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
                 let Ok(pair) = OwnerId::pair(a, b) else { continue };
                 // A pair that was named has been visited.
                 if let Some(found) = store.owner(&pair).filter(|_| !order.contains(&pair)) {
-                    entries.extend(found.limits.iter().cloned());
+                    stops.extend(found.limits.iter().map(Stop::new));
                 }
             }
         }
     }
-    Resolved { version, entries: entries.into(), unknown: unknown.into() }
+    Resolved { version, stops: stops.into(), unknown: unknown.into() }
 }

@@ -241,11 +241,11 @@ pub(crate) fn set_limit(
     at: &At,
 ) -> Upserted {
     if let Some(entry) = store.limit(limit) {
-        return if entry.replan(plan, anchor, at) {
-            Upserted::Changed
-        } else {
-            Upserted::Unchanged
-        };
+        if !entry.replan(plan, anchor, at) {
+            return Upserted::Unchanged;
+        }
+        changes.replanned();
+        return Upserted::Changed;
     }
     let anchor = anchor.unwrap_or(at.now);
     let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);

@@ -78,8 +78,10 @@ impl Entry {
             let seen = self.steady(at);
             let Some(done) = self.replace(&seen, next(&seen)?, at) else { continue };
             for (counter, slot) in self.slots.iter().enumerate() {
-                if let Ok(counts) = slot.counter.read(done.windows[counter].generation) {
-                    self.sound(&done, counter, counts, at);
+                let terms = done.windows[counter].terms();
+                let Some(plan) = &done.plan.counters[counter] else { continue };
+                if let Ok(counts) = slot.counter.read(terms.generation) {
+                    self.sound(plan, counter, &terms, counts, at);
                 }
             }
             return Some(done);

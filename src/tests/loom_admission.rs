@@ -1,8 +1,8 @@
 //! Models of one request against two limits.
 
 use super::scene::*;
-use crate::admission;
-use crate::entry::{Actual, Notice};
+use crate::admission::{self, Actual};
+use crate::entry::Notice;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
 use crate::units::Dimension::Tokens;
@@ -16,17 +16,17 @@ fn loom_refused_above_leaves_nothing_below() {
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(1)));
         let (other, their_log) = (Arc::clone(&low), Unmodelled::clone(&log));
         let below = thread::spawn(move || {
-            admission::reserve(&[other], &tokens(6), &their_log.at(FIRST)).is_ok()
+            admission::reserve(&route([&other]), &tokens(6), &their_log.at(FIRST)).is_ok()
         });
-        let route = [Arc::clone(&low), high];
-        let refused = admission::reserve(&route, &tokens(5), &log.at(FIRST));
+        let both = route([&low, &high]);
+        let refused = admission::reserve(&both, &tokens(5), &log.at(FIRST));
         let admitted = below.join().unwrap();
 
         assert!(refused.is_err(), "the second limit has room for one");
         // The other may have been refused because of the hold that was taken back: documented.
         let expected = if admitted { 6 } else { 0 };
         assert_eq!(counts(&low, TOKENS, FIRST), (0, expected), "something stayed held");
-        assert_eq!(counts(&route[1], TOKENS, FIRST), (0, 0));
+        assert_eq!(counts(&high, TOKENS, FIRST), (0, 0));
     });
 }
 
@@ -39,8 +39,8 @@ fn loom_a_refused_request_is_in_no_closed_total() {
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(1)));
         let (other, their_log) = (Arc::clone(&low), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
-        let route = [Arc::clone(&low), high];
-        let refused = admission::reserve(&route, &tokens(5), &log.at(FIRST));
+        let both = route([&low, &high]);
+        let refused = admission::reserve(&both, &tokens(5), &log.at(FIRST));
         roller.join().unwrap();
 
         assert!(refused.is_err());
@@ -58,13 +58,12 @@ fn loom_opposite_orders_do_not_deadlock() {
     model(|| {
         let log = Log::new();
         let (a, b) = (entry("a", token_plan(1)), entry("b", token_plan(1)));
-        let route = [Arc::clone(&b), Arc::clone(&a)];
+        let opposite = route([&b, &a]);
         let their_log = Unmodelled::clone(&log);
         let theirs = thread::spawn(move || {
-            admission::reserve(&route, &tokens(1), &their_log.at(FIRST)).is_ok()
+            admission::reserve(&opposite, &tokens(1), &their_log.at(FIRST)).is_ok()
         });
-        let mine =
-            admission::reserve(&[Arc::clone(&a), Arc::clone(&b)], &tokens(1), &log.at(FIRST));
+        let mine = admission::reserve(&route([&a, &b]), &tokens(1), &log.at(FIRST));
         let admitted = usize::from(mine.is_ok()) + usize::from(theirs.join().unwrap());
 
         assert!(admitted <= 1, "one unit was admitted twice");
@@ -80,11 +79,11 @@ fn loom_settle_over_a_route_against_roll() {
     model(|| {
         let log = Log::new();
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(10)));
-        let route = [Arc::clone(&low), Arc::clone(&high)];
-        let holds = admission::reserve(&route, &tokens(4), &log.at(FIRST)).ok().expect("empty");
+        let both = route([&low, &high]);
+        let holds = admission::reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
         let (other, their_log) = (Arc::clone(&high), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
-        admission::settle(&route, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _| {});
+        admission::settle(&both, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _, _, _| {});
         roller.join().unwrap();
 
         assert_eq!(counts(&low, TOKENS, FIRST), (5, 0));

@@ -15,9 +15,9 @@ fn loom_bump_against_roll() {
         let limit = entry("l", token_plan(100));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let late = thread::spawn(move || {
-            other.bump(&tokens(5), &their_log.at(SECOND), |_| {});
+            bump(&other, &tokens(5), &their_log.at(SECOND));
         });
-        limit.bump(&tokens(2), &log.at(FIRST), |_| {});
+        bump(&limit, &tokens(2), &log.at(FIRST));
         late.join().unwrap();
 
         let (settled, _) = counts(&limit, TOKENS, SECOND);
@@ -37,10 +37,10 @@ fn loom_bumps_over_two_rolls() {
         let limit = entry("l", token_plan(100));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let late = thread::spawn(move || {
-            other.bump(&tokens(5), &their_log.at(THIRD), |_| {});
+            bump(&other, &tokens(5), &their_log.at(THIRD));
         });
-        limit.bump(&tokens(1), &log.at(FIRST), |_| {});
-        limit.bump(&tokens(2), &log.at(SECOND), |_| {});
+        bump(&limit, &tokens(1), &log.at(FIRST));
+        bump(&limit, &tokens(2), &log.at(SECOND));
         late.join().unwrap();
 
         let (settled, _) = counts(&limit, TOKENS, THIRD);
@@ -57,7 +57,7 @@ fn loom_bump_against_reset() {
         let limit = entry("l", token_plan(100));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let bumper = thread::spawn(move || {
-            other.bump(&tokens(2), &their_log.at(FIRST), |_| {});
+            bump(&other, &tokens(2), &their_log.at(FIRST));
         });
         let reset = limit.reset(TOKENS, None, &log.at(FIRST));
         bumper.join().unwrap();
@@ -75,7 +75,7 @@ fn loom_two_resets_have_one_winner() {
     model(|| {
         let log = Log::new();
         let limit = entry("l", token_plan(100));
-        limit.bump(&tokens(3), &log.at(FIRST), |_| {});
+        bump(&limit, &tokens(3), &log.at(FIRST));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let theirs = thread::spawn(move || other.reset(TOKENS, Some(0), &their_log.at(FIRST)));
         let mine = limit.reset(TOKENS, Some(0), &log.at(FIRST));
@@ -103,7 +103,7 @@ fn loom_a_stale_reset_erases_nothing_newer() {
         let limit = entry("l", token_plan(100));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let stale = thread::spawn(move || other.reset(TOKENS, Some(0), &their_log.at(FIRST)));
-        limit.bump(&tokens(4), &log.at(SECOND), |_| {});
+        bump(&limit, &tokens(4), &log.at(SECOND));
         let stale = stale.join().unwrap();
 
         let (settled, _) = counts(&limit, TOKENS, SECOND);
@@ -117,7 +117,7 @@ fn loom_resets_of_two_dimensions_are_independent() {
     model(|| {
         let log = Log::new();
         let limit = entry("l", rate_plan(100, 100));
-        limit.bump(&tokens(3), &log.at(FIRST), |_| {});
+        bump(&limit, &tokens(3), &log.at(FIRST));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let requests = thread::spawn(move || other.reset(REQUESTS, None, &their_log.at(FIRST)));
         let of_tokens = limit.reset(TOKENS, None, &log.at(FIRST));
@@ -137,7 +137,7 @@ fn loom_a_reset_of_tokens_leaves_requests_alone() {
         let log = Log::new();
         let limit = entry("l", rate_plan(100, 100));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
-        let bumper = thread::spawn(move || other.bump(&tokens(2), &their_log.at(FIRST), |_| {}));
+        let bumper = thread::spawn(move || bump(&other, &tokens(2), &their_log.at(FIRST)));
         let reset = limit.reset(TOKENS, None, &log.at(FIRST));
         bumper.join().unwrap();
 
@@ -153,9 +153,9 @@ fn loom_bump_against_a_change_of_the_limit() {
     model(|| {
         let log = Log::new();
         let limit = entry("l", token_plan(100));
-        limit.bump(&tokens(1), &log.at(FIRST), |_| {});
+        bump(&limit, &tokens(1), &log.at(FIRST));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
-        let bumper = thread::spawn(move || other.bump(&tokens(2), &their_log.at(FIRST), |_| {}));
+        let bumper = thread::spawn(move || bump(&other, &tokens(2), &their_log.at(FIRST)));
         assert!(limit.replan(&token_plan(50), None, &log.at(FIRST)));
         bumper.join().unwrap();
 
@@ -170,7 +170,7 @@ fn loom_a_reset_against_a_change_of_the_limit() {
     model(|| {
         let log = Log::new();
         let limit = entry("l", token_plan(100));
-        limit.bump(&tokens(1), &log.at(FIRST), |_| {});
+        bump(&limit, &tokens(1), &log.at(FIRST));
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let reset = thread::spawn(move || other.reset(TOKENS, Some(0), &their_log.at(FIRST)));
         assert!(limit.replan(&token_plan(50), None, &log.at(FIRST)));

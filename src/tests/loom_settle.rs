@@ -1,19 +1,19 @@
 //! Models of holds: their ends against rolls, and against each other.
 
 use super::scene::*;
-use crate::admission::{self, Holds};
-use crate::entry::{Actual, Entry};
+use crate::admission::{self, Actual, Holds};
+use crate::entry::Entry;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
 use crate::time::Timestamp;
 use crate::units::Dimension::Tokens;
 
 fn hold(limit: &Arc<Entry>, n: u64, log: &Log, now: Timestamp) -> Option<Holds> {
-    admission::reserve(std::slice::from_ref(limit), &tokens(n), &log.at(now)).ok()
+    admission::reserve(&route([limit]), &tokens(n), &log.at(now)).ok()
 }
 
 fn end(limit: &Arc<Entry>, holds: &Holds, actual: Actual, log: &Log, now: Timestamp) {
-    admission::settle(std::slice::from_ref(limit), holds, actual, &log.at(now), |_, _| {});
+    admission::settle(&route([limit]), holds, actual, &log.at(now), |_, _, _, _| {});
 }
 
 /// L5: two holds that each fit alone and not together.
@@ -44,7 +44,7 @@ fn loom_hold_against_roll() {
         let (_, held) = counts(&limit, TOKENS, SECOND);
         let closed: u64 = log.closed(&limit, Tokens).iter().sum();
         assert_eq!(closed + held, 6, "the hold is in no window, or in two");
-        let late = holds[0].generation == 0;
+        let late = holds.generations() == [0];
         assert_eq!(held, if late { 0 } else { 6 }, "it is in the window it remembers");
     });
 }
@@ -121,8 +121,7 @@ fn loom_extend_against_roll() {
         let mut holds = hold(&limit, 4, &log, FIRST).expect("empty");
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
-        let entries = std::slice::from_ref(&limit);
-        let extended = admission::extend(entries, &mut holds, &tokens(3), &log.at(FIRST));
+        let extended = admission::extend(&route([&limit]), &mut holds, &tokens(3), &log.at(FIRST));
         assert!(extended.is_ok(), "both windows have room");
         roller.join().unwrap();
         end(&limit, &holds, Actual::Used(&tokens(9)), &log, SECOND);

@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 
+use crate::admission::{self, Stop};
 use crate::entry::{At, Entry, Notice, Notices};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{CounterPlan, LimitKind, Plan};
@@ -113,4 +114,12 @@ pub(super) fn tokens(n: u64) -> Usage {
 pub(super) fn counts(entry: &Entry, counter: usize, now: Timestamp) -> (u64, u64) {
     let read = entry.read(counter, now);
     (read.counts.settled, read.counts.held)
+}
+
+pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> [Stop; N] {
+    limits.map(Stop::new)
+}
+
+pub(super) fn bump(limit: &Arc<Entry>, used: &Usage, at: &At) {
+    admission::bump(&route([limit]), used, at, |_, _, _| {});
 }

@@ -1,0 +1,174 @@
+//! What a decision needs of the snapshot, copied beside the word that it changes.
+//!
+//! The snapshot in the cell is the truth; this is a copy of four numbers of it, so that the usual
+//! decision reads one cache line and follows no pointer. A gate is open or closed. Who finds it
+//! closed goes by the snapshot, and opens it again on the way.
+//!
+//! # State
+//!
+//! One word says what the numbers are worth, and the numbers are beside it:
+//!
+//! ```text
+//!  ┌──────────────────────────────────┬─────────┬────────┐
+//!  │ how often it was closed       62 │ writing │ closed │
+//!  └──────────────────────────────────┴─────────┴────────┘
+//! ```
+//!
+//! # Transitions
+//!
+//! | operation | from | to |
+//! |---|---|---|
+//! | [`Gate::close`] | n | n+1, closed; writing as it was |
+//! | [`Gate::open`] claims | n, closed | n, closed, writing |
+//! | … writes and opens | n, closed, writing | n |
+//! | … gives up | n+m, closed, writing | n+m, closed |
+//!
+//! # Proof
+//!
+//! - **What is read is whole.** The numbers are written only under the claim, by one thread, while
+//!   the gate is closed; a reader that finds the same open word before and after has read them
+//!   between two writings.
+//! - **What is open was in the cell.** A writer loads the snapshot after its claim and opens only if
+//!   nothing was closed since. Who replaces a snapshot closes the gate *after* the swap of the cell
+//!   and before it returns. If the writer loaded the old snapshot, the swap, and with it the
+//!   closing, came after the load: either the word has changed and the gate is not opened, or it is
+//!   closed right after.
+//! - So a gate shows an older snapshot than the cell's only while the call that replaces it is under
+//!   way. A decision made by it comes before that call: it is made by the snapshot that was in
+//!   force, and it is kept out of a window that has ended by the generation in the word (`counter`),
+//!   as every thread is that comes with an older snapshot.
+//!
+//! # Limits
+//!
+//! A writer that stands still leaves the gate closed: the others go by the snapshot, which is
+//! slower and nothing else.
+
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::Timestamp;
+
+const CLOSED: u64 = 1;
+const WRITING: u64 = 2;
+const ONCE: u64 = 4;
+
+/// What a decision needs to know of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) generation: u64,
+    /// Exclusive; the last instant for a window without end.
+    pub(crate) end: Timestamp,
+    pub(crate) limit: u64,
+    pub(crate) alarm: u64,
+}
+
+impl Terms {
+    /// Whether the window is over at `now`.
+    pub(crate) fn ended(&self, now: Timestamp) -> bool {
+        now >= self.end && self.end != Timestamp::MAX
+    }
+}
+
+/// A copy of the terms in force, or none.
+pub(crate) struct Gate {
+    state: AtomicU64,
+    generation: AtomicU64,
+    end: AtomicU64,
+    limit: AtomicU64,
+    alarm: AtomicU64,
+}
+
+impl Gate {
+    /// A closed gate.
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            state: AtomicU64::new(CLOSED),
+            generation: zero(),
+            end: zero(),
+            limit: zero(),
+            alarm: zero(),
+        }
+    }
+
+    /// The terms in force at `now`. `None` if the gate is closed or the window has ended.
+    pub(crate) fn read(&self, now: Timestamp) -> Option<Terms> {
+        // Acquire: pairs with the Release that opens the gate in `open`; the numbers it wrote are
+        // seen.
+        let state = self.state.load(Ordering::Acquire);
+        if state & (CLOSED | WRITING) != 0 {
+            return None;
+        }
+        // Acquire, four times: each pairs with the Release that writes the number. Who reads what a
+        // later writer wrote sees the state that writer claimed before, below.
+        let terms = Terms {
+            generation: self.generation.load(Ordering::Acquire),
+            // Acquire: see above.
+            end: Timestamp::from_nanos(self.end.load(Ordering::Acquire)),
+            limit: self.limit.load(Ordering::Acquire),
+            alarm: self.alarm.load(Ordering::Acquire),
+        };
+        // Relaxed: the Acquire loads before it keep it after them.
+        let same = self.state.load(Ordering::Relaxed) == state;
+        (same && !terms.ended(now)).then_some(terms)
+    }
+
+    /// Closes the gate: the snapshot it may show is not in force any more.
+    pub(crate) fn close(&self) {
+        // Relaxed: the loop below decides.
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            // Release: pairs with the Acquire of the claim in `open`: who claims after this loads
+            // the snapshot that was installed before it. Failure is Relaxed: tried again.
+            match self.state.compare_exchange_weak(
+                state,
+                state.wrapping_add(ONCE) | CLOSED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(current) => state = current,
+            }
+        }
+    }
+
+    /// Opens the gate with the terms that `load` finds in force, unless it is open, somebody else
+    /// is about to, or it was closed meanwhile. `load` may find that there are none.
+    pub(crate) fn open(&self, load: impl FnOnce() -> Option<Terms>) {
+        // Relaxed: the claim below decides.
+        let state = self.state.load(Ordering::Relaxed);
+        if state & (CLOSED | WRITING) != CLOSED {
+            return;
+        }
+        // Acquire: pairs with the Release of `close`, see there, and with the Release of the writer
+        // before, whose numbers are overwritten. Failure is Relaxed: nothing is read.
+        let claim = self.state.compare_exchange(
+            state,
+            state | WRITING,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if claim.is_err() {
+            return;
+        }
+        let opened = load().is_some_and(|terms| {
+            // Release, four times: each pairs with the Acquire load of its number in `read`, and
+            // carries the claim with it.
+            self.generation.store(terms.generation, Ordering::Release);
+            self.end.store(terms.end.as_nanos(), Ordering::Release);
+            // Release: see above.
+            self.limit.store(terms.limit, Ordering::Release);
+            self.alarm.store(terms.alarm, Ordering::Release);
+            // Release: pairs with the first load of `read`. Failure is Relaxed: it was closed.
+            let open = self.state.compare_exchange(
+                state | WRITING,
+                state & !CLOSED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            open.is_ok()
+        });
+        if !opened {
+            // Release: pairs with the Acquire of the next claim.
+            self.state.fetch_and(!WRITING, Ordering::Release);
+        }
+    }
+}
