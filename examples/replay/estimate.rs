@@ -1,0 +1,33 @@
+//! Estimates: what a request is held for before anybody knows what it uses.
+
+use super::cli::Estimate;
+use super::document::Document;
+use super::failure::Failure;
+use super::traffic::{Request, priced};
+use tollkeeper::{Money, Usage};
+
+/// What to hold for a request.
+pub fn estimate(
+    policy: Estimate,
+    request: &Request,
+    document: &Document,
+) -> Result<Usage, Failure> {
+    let usage = request.usage;
+    match policy {
+        Estimate::Exact => Ok(usage),
+        Estimate::Twice => {
+            let twice = Usage {
+                input_tokens: 2 * usage.input_tokens,
+                output_tokens: 2 * usage.output_tokens,
+                cached_tokens: 2 * usage.cached_tokens,
+                ..usage
+            };
+            priced(twice, request.model, document)
+        }
+        // Tokens sent can be counted beforehand, tokens received cannot.
+        Estimate::Fixed(output_tokens) => {
+            priced(Usage { output_tokens, ..usage }, request.model, document)
+        }
+        Estimate::None => Ok(Usage { requests: 1, cost: Money::ZERO, ..Usage::default() }),
+    }
+}
