@@ -1,0 +1,15 @@
+//! Amounts: money, tokens, prices. Integers only, checked everywhere.
+
+mod decimal;
+mod dimension;
+mod money;
+mod price;
+mod table;
+mod usage;
+
+pub use decimal::{Accepted, DecimalError, parse_count};
+pub use dimension::{Dimension, DimensionError};
+pub use money::{Money, MoneyError};
+pub use price::{Price, PriceError};
+pub use table::PriceTable;
+pub use usage::{TokenWeights, Usage, WeightError};
