@@ -33,6 +33,11 @@ mod real {
     /// not used again and comparing by pointer cannot mistake a newer value for this one.
     pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
 
+    /// A loaded value, to keep.
+    pub(crate) fn keep<T>(loaded: Loaded<T>) -> Arc<T> {
+        arc_swap::Guard::into_inner(loaded)
+    }
+
     impl<T> ArcCell<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(arc_swap::ArcSwap::from_pointee(value))
@@ -43,8 +48,8 @@ mod real {
         }
 
         /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
-        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
-            let previous = self.0.compare_and_swap(&**seen, Arc::new(new));
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: Arc<T>) -> bool {
+            let previous = self.0.compare_and_swap(&**seen, new);
             Arc::ptr_eq(&previous, seen)
         }
 
@@ -78,6 +83,11 @@ mod modelled {
     /// A value read from an [`ArcCell`].
     pub(crate) type Loaded<T> = Arc<T>;
 
+    /// A loaded value, to keep.
+    pub(crate) fn keep<T>(loaded: Loaded<T>) -> Arc<T> {
+        loaded
+    }
+
     impl<T> ArcCell<T> {
         pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(Arc::new(value)))
@@ -88,11 +98,11 @@ mod modelled {
         }
 
         /// Installs `new` if the cell still holds exactly `seen`. Says whether it did.
-        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: T) -> bool {
+        pub(crate) fn compare_and_swap(&self, seen: &Loaded<T>, new: Arc<T>) -> bool {
             let mut held = self.0.lock().expect("no thread panics while it holds the cell");
             let same = Arc::ptr_eq(&held, seen);
             if same {
-                *held = Arc::new(new);
+                *held = new;
             }
             same
         }

@@ -1,0 +1,252 @@
+//! The engine: the public face of budgets, rate limits and concurrency limits.
+
+mod decision;
+mod events;
+mod operator;
+mod reading;
+mod reservation;
+mod route;
+mod state;
+mod topology;
+
+pub use decision::{Binding, Decision, Denied, Peek, Retry};
+pub use events::{Event, EventKind, Subscription};
+pub use operator::{Lasts, OperatorError, ResetOutcome, Sweep};
+pub use reading::{CounterUsage, LimitUsage};
+pub use reservation::{Overshoot, Reservation, Settlement};
+pub use route::Route;
+pub use state::{CounterState, Imported, LimitState, OverrideState, State, StateError};
+pub use topology::{TopologyError, Upserted};
+
+use std::fmt;
+
+use crate::admission;
+use crate::entry::At;
+use crate::id::OwnerId;
+use crate::store::Store;
+use crate::sync::{Arc, ArcCell};
+use crate::time::{Clock, SystemClock, Timestamp};
+use crate::units::{PriceTable, Usage};
+
+/// Budgets, rate limits and concurrency limits of one gateway process.
+///
+/// A cheap handle: clones share one engine. All operations may be called from any thread at any
+/// time; none of those that decide about a request takes a lock or allocates, unless it denies.
+///
+/// ```
+/// use tollkeeper::{Budget, Decision, Engine, LimitId, OwnerId, Usage};
+///
+/// let engine = Engine::new();
+/// let team: OwnerId = "team:search".parse()?;
+/// engine.upsert_owner(&team, &[])?;
+/// let monthly = Budget::new("$500".parse()?, "1M".parse()?);
+/// engine.upsert_limit(&team, &LimitId::new("search-monthly")?, monthly)?;
+///
+/// let route = engine.route(&[team]);
+/// let estimate = Usage { cost: "$0.02".parse()?, requests: 1, ..Usage::default() };
+/// match engine.reserve(&route, &estimate) {
+///     Decision::Admitted(reservation) => {
+///         let used = Usage { cost: "$0.013".parse()?, ..estimate };
+///         let _ = reservation.settle(&used);
+///     }
+///     Decision::Denied(denied) => eprintln!("{denied}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What the handles of an engine share.
+pub(crate) struct Shared {
+    clock: Box<dyn Clock>,
+    unknown_owner: UnknownOwner,
+    store: Store,
+    events: events::Events,
+    prices: ArcCell<PriceTable>,
+}
+
+impl Shared {
+    /// Runs one decision: with the one clock reading it gets.
+    fn with_now<R>(&self, decide: impl FnOnce(&At) -> R) -> R {
+        decide(&At { now: self.clock.now(), notices: &self.events })
+    }
+}
+
+/// What happens to a request that names an owner which does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownOwner {
+    /// It is denied, and the denial names the owner.
+    #[default]
+    Deny,
+    /// It is checked against the limits of the owners that exist.
+    /// [`Engine::unknown_owners`] tells which do not.
+    Admit,
+}
+
+/// Builds an [`Engine`] that differs from the default one.
+///
+/// ```
+/// use tollkeeper::{Engine, ManualClock, Timestamp, UnknownOwner};
+///
+/// let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+/// let engine = Engine::builder().clock(clock.clone()).unknown_owner(UnknownOwner::Admit).build();
+/// ```
+#[must_use]
+pub struct EngineBuilder {
+    clock: Box<dyn Clock>,
+    unknown_owner: UnknownOwner,
+}
+
+impl EngineBuilder {
+    /// The clock that decisions read, once each. [`SystemClock`] by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// What happens to a request that names an unknown owner. Denied by default.
+    pub fn unknown_owner(mut self, policy: UnknownOwner) -> Self {
+        self.unknown_owner = policy;
+        self
+    }
+
+    /// The engine, without owners and limits.
+    pub fn build(self) -> Engine {
+        Engine {
+            shared: Arc::new(Shared {
+                clock: self.clock,
+                unknown_owner: self.unknown_owner,
+                store: Store::new(),
+                events: events::Events::new(),
+                prices: ArcCell::new(PriceTable::default()),
+            }),
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine on the system's clock that denies unknown owners.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// An engine to be set up.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { clock: Box::new(SystemClock), unknown_owner: UnknownOwner::Deny }
+    }
+
+    /// The instant that a decision would be made at now.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Resolves the limits on the way of requests of these owners: theirs, their ancestors', and
+    /// those of the pairs among all of them. Keep the route where requests repeat.
+    ///
+    /// Owners that do not exist are no error here: they may come to exist.
+    pub fn route(&self, owners: &[OwnerId]) -> Route {
+        Route::new(owners, &self.shared.store)
+    }
+
+    /// The owners of a route that do not exist at present.
+    pub fn unknown_owners(&self, route: &Route) -> Vec<OwnerId> {
+        route.resolved(&self.shared.store).unknown.to_vec()
+    }
+
+    /// Holds an estimate on every limit of the route, or on none.
+    ///
+    /// An estimate of nothing still asks: an exhausted limit denies it.
+    ///
+    /// # Consistency
+    ///
+    /// No limit is passed at any moment (L5). A request may be denied because of a hold of another
+    /// one that is itself denied further along its route and takes its hold back.
+    ///
+    /// # Cost
+    ///
+    /// One clock reading; for each limit one load of its snapshot, for each counter one
+    /// compare-and-swap. Lock-free. Allocates when it denies, when a window ends, and for routes of
+    /// more than sixteen counters.
+    pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
+        let route = route.resolved(&self.shared.store);
+        self.shared.with_now(|at| {
+            if let Some(denied) = self.unknown(&route, at.now) {
+                return Decision::Denied(denied);
+            }
+            match admission::reserve(&route.entries, estimate, at) {
+                Ok(holds) => {
+                    let shared = Arc::clone(&self.shared);
+                    Decision::Admitted(Reservation::new(shared, route, holds))
+                }
+                Err(by) => {
+                    let amount = |plan: &_| decision::estimate(plan, estimate);
+                    Decision::Denied(decision::refused(&route.entries, &by, amount, at.now))
+                }
+            }
+        })
+    }
+
+    /// What [`reserve`](Self::reserve) would answer at this moment. Changes nothing and begins no
+    /// window.
+    pub fn peek(&self, route: &Route, estimate: &Usage) -> Peek {
+        let route = route.resolved(&self.shared.store);
+        let now = self.now();
+        match self.unknown(&route, now) {
+            Some(denied) => Peek::WouldDeny(denied),
+            None => decision::peek(&route.entries, estimate, now),
+        }
+    }
+
+    /// Books what was used, after the fact and unconditionally: a limit may be passed, and by how
+    /// much is reported. Owners that do not exist are passed over, whatever the policy: see
+    /// [`unknown_owners`](Self::unknown_owners).
+    pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
+        let route = route.resolved(&self.shared.store);
+        let mut settlement = Settlement::default();
+        self.shared.with_now(|at| {
+            for entry in &route.entries {
+                entry.bump(used, at, |posted| settlement.add(entry, posted));
+            }
+        });
+        settlement
+    }
+
+    /// Subscribes to events from now on, with a queue for `capacity` of them (at least one).
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
+        self.shared.events.subscribe(capacity)
+    }
+
+    /// The price table that was applied last; empty at first.
+    pub fn prices(&self) -> PriceTable {
+        PriceTable::clone(&self.shared.prices.load())
+    }
+
+    /// Replaces the price table.
+    pub fn set_prices(&self, prices: PriceTable) {
+        self.shared.prices.store(Arc::new(prices));
+    }
+
+    fn unknown(&self, route: &route::Resolved, now: Timestamp) -> Option<Denied> {
+        match self.shared.unknown_owner {
+            UnknownOwner::Deny => {
+                route.unknown.first().map(|owner| Denied::unknown_owner_at(owner, now))
+            }
+            UnknownOwner::Admit => None,
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("unknown_owner", &self.shared.unknown_owner).finish()
+    }
+}

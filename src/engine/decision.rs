@@ -1,0 +1,297 @@
+//! Answers: admitted or denied, and a denial's whole reason.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::time::Duration;
+
+use crate::admission::RefusedBy;
+use crate::engine::reservation::Reservation;
+use crate::entry::{Entry, Reading, Refusal, Refused, admit};
+use crate::id::{LimitId, OwnerId};
+use crate::plan::{COUNTERS, CounterPlan, LimitKind};
+use crate::snapshot::{Snapshot, Window};
+use crate::sync::{Arc, keep};
+use crate::time::{Span, Timestamp};
+use crate::units::{Dimension, Usage, amount_text};
+
+/// The answer to a request for admission.
+#[derive(Debug)]
+#[must_use = "a reservation that is dropped gives its hold back"]
+pub enum Decision {
+    /// The estimate is held on every limit of the route.
+    Admitted(Reservation),
+    /// Nothing is held.
+    Denied(Denied),
+}
+
+impl Decision {
+    /// The answer as a `Result`, for `?` and `match`.
+    ///
+    /// # Errors
+    ///
+    /// The denial, which is an answer and no fault.
+    pub fn into_result(self) -> Result<Reservation, Denied> {
+        match self {
+            Decision::Admitted(reservation) => Ok(reservation),
+            Decision::Denied(denied) => Err(denied),
+        }
+    }
+
+    /// Whether the request was admitted.
+    pub fn is_admitted(&self) -> bool {
+        matches!(self, Decision::Admitted(_))
+    }
+}
+
+/// What a reservation would be answered, by [`Engine::peek`](crate::Engine::peek).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Peek {
+    /// It would be admitted.
+    WouldAdmit,
+    /// It would be denied.
+    WouldDeny(Denied),
+}
+
+/// Why a request was denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    now: Timestamp,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reason {
+    UnknownOwner(OwnerId),
+    /// The limit that refused, then whatever else binds. Most denials have the first alone, so
+    /// that no vector is allocated for them.
+    Limits(Binding, Vec<Binding>),
+}
+
+/// One counter that a request does not fit under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Binding {
+    /// The limit.
+    pub limit: LimitId,
+    /// Its owner.
+    pub owner: OwnerId,
+    /// Its kind.
+    pub kind: LimitKind,
+    /// The counter of it that binds.
+    pub dimension: Dimension,
+    /// What the limit admits in this window, in the dimension's unit; `None` for a counter that
+    /// never denies, which binds only when more is held on it than can be counted.
+    pub limit_amount: Option<u64>,
+    /// What is booked.
+    pub settled: u64,
+    /// What is held by requests under way.
+    pub held: u64,
+    /// What this request asked for.
+    pub requested: u64,
+    /// The window.
+    pub window: Span,
+    /// When to ask again, as far as this counter is concerned.
+    pub retry: Retry,
+}
+
+/// When a denied request is worth asking for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// From this instant on it fits, unless others come first. Holds that are given back may make
+    /// it fit earlier.
+    At(Timestamp),
+    /// When requests under way have ended: no clock tells when.
+    OnRelease,
+    /// When the budget is topped up.
+    OnTopUp,
+    /// As long as owners and limits are what they are, never: the request is larger than the limit.
+    Never,
+}
+
+impl Retry {
+    /// The later of two; what is not known is later than what is.
+    fn later(self, other: Retry) -> Retry {
+        let rank = |retry: &Retry| match retry {
+            Retry::At(_) => 0,
+            Retry::OnRelease => 1,
+            Retry::OnTopUp => 2,
+            Retry::Never => 3,
+        };
+        match (self, other) {
+            (Retry::At(a), Retry::At(b)) => Retry::At(a.max(b)),
+            (a, b) if rank(&a).cmp(&rank(&b)) == Ordering::Less => b,
+            (a, _) => a,
+        }
+    }
+}
+
+impl Denied {
+    pub(crate) fn unknown_owner_at(owner: &OwnerId, now: Timestamp) -> Self {
+        Self { now, reason: Reason::UnknownOwner(owner.clone()) }
+    }
+
+    /// The owner that does not exist, if that is the reason.
+    pub fn unknown_owner(&self) -> Option<&OwnerId> {
+        match &self.reason {
+            Reason::UnknownOwner(owner) => Some(owner),
+            Reason::Limits(..) => None,
+        }
+    }
+
+    /// Every counter on the route that the request does not fit under. First the one that refused
+    /// it; the others are what they were right after. Empty if an owner is unknown.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        let (first, rest) = match &self.reason {
+            Reason::UnknownOwner(_) => (None, [].as_slice()),
+            Reason::Limits(first, rest) => (Some(first), rest.as_slice()),
+        };
+        first.into_iter().chain(rest)
+    }
+
+    /// The counter that refused the request.
+    pub fn first(&self) -> Option<&Binding> {
+        self.bindings().next()
+    }
+
+    /// When the whole request is worth asking for again: the latest of its bindings'.
+    pub fn retry(&self) -> Retry {
+        self.bindings().map(|binding| binding.retry).reduce(Retry::later).unwrap_or(Retry::Never)
+    }
+
+    /// How long after the decision that is, where a clock can tell.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.retry() {
+            Retry::At(instant) => Some(instant.saturating_since(self.now)),
+            _ => None,
+        }
+    }
+
+    /// The instant of the decision.
+    pub fn at(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::UnknownOwner(owner) => write!(f, "denied: there is no owner {owner}"),
+            Reason::Limits(first, rest) => {
+                write!(f, "denied by {first}")?;
+                rest.iter().try_for_each(|binding| write!(f, "; and by {binding}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |n| amount_text(self.dimension, n);
+        let Self { limit, owner, .. } = self;
+        write!(f, "{limit} of {owner}: {} requested, ", amount(self.requested))?;
+        write!(f, "{} settled and {} held", amount(self.settled), amount(self.held))?;
+        match self.limit_amount {
+            Some(n) => write!(f, " of {} {}", amount(n), self.dimension)?,
+            None => write!(f, ", no more {} can be held", self.dimension)?,
+        }
+        match self.retry {
+            Retry::At(instant) => write!(f, "; fits from {instant}"),
+            Retry::OnRelease => write!(f, "; fits when requests under way have ended"),
+            Retry::OnTopUp => write!(f, "; fits when topped up"),
+            Retry::Never => write!(f, "; larger than the limit, never fits"),
+        }
+    }
+}
+
+/// The denial of a request that one limit refused.
+pub(crate) fn refused(
+    entries: &[Arc<Entry>],
+    by: &RefusedBy,
+    amount: impl Fn(&CounterPlan) -> u64,
+    now: Timestamp,
+) -> Denied {
+    let first = binding(&entries[by.place], &by.refused);
+    let rest = bindings(entries, amount, now, Some((by.place, by.refused.counter)));
+    Denied { now, reason: Reason::Limits(first, rest) }
+}
+
+/// What a reservation would be answered.
+pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> Peek {
+    let mut all = bindings(entries, |plan| plan.estimate(estimate), now, None).into_iter();
+    match all.next() {
+        None => Peek::WouldAdmit,
+        Some(first) => {
+            Peek::WouldDeny(Denied { now, reason: Reason::Limits(first, all.collect()) })
+        }
+    }
+}
+
+/// Every counter that an amount does not fit under, in the order of the route.
+fn bindings(
+    entries: &[Arc<Entry>],
+    amount: impl Fn(&CounterPlan) -> u64,
+    now: Timestamp,
+    except: Option<(usize, usize)>,
+) -> Vec<Binding> {
+    let mut found = Vec::new();
+    for (place, entry) in entries.iter().enumerate() {
+        let snapshot = entry.snapshot();
+        for counter in 0..COUNTERS {
+            let Some(plan) = &snapshot.plan.counters[counter] else { continue };
+            if except == Some((place, counter)) {
+                continue;
+            }
+            let requested = amount(plan);
+            let Reading { snapshot, window, counts } = entry.read(counter, now);
+            if let Err(why) = admit(&window, counts, requested) {
+                let snapshot = keep(snapshot);
+                let refused = Refused { snapshot, counter, requested, window, counts, why };
+                found.push(binding(entry, &refused));
+            }
+        }
+    }
+    found
+}
+
+fn binding(entry: &Entry, refused: &Refused) -> Binding {
+    let Refused { ref snapshot, counter, requested, window, counts, why } = *refused;
+    let plan = snapshot.plan.counters[counter].as_ref();
+    let plan = plan.expect("only a counter that has a plan refuses");
+    Binding {
+        limit: entry.id.clone(),
+        owner: entry.owner.clone(),
+        kind: snapshot.plan.kind,
+        dimension: plan.dimension,
+        limit_amount: window.limit(),
+        settled: counts.settled,
+        held: counts.held,
+        requested,
+        window: window.span,
+        retry: match why {
+            Refusal::HeldFull => Retry::OnRelease,
+            Refusal::Full => retry(snapshot, counter, plan, &window, requested),
+        },
+    }
+}
+
+/// When `requested` fits under a counter, if nothing else comes.
+fn retry(
+    snapshot: &Snapshot,
+    counter: usize,
+    plan: &CounterPlan,
+    window: &Window,
+    requested: u64,
+) -> Retry {
+    let fits = |limit: u64| requested.max(1) <= limit;
+    if plan.period.is_never() {
+        return match plan.dimension {
+            Dimension::Money => Retry::OnTopUp,
+            Dimension::InFlight if fits(window.limit) => Retry::OnRelease,
+            _ => Retry::Never,
+        };
+    }
+    let start = snapshot.starts_after(counter, window).find(|&(_, limit)| fits(limit));
+    start.map_or(Retry::Never, |(start, _)| Retry::At(start))
+}

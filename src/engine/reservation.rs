@@ -1,0 +1,182 @@
+//! Reservations: an estimate held until it is settled, voided, or dropped.
+
+use std::fmt;
+
+use crate::admission::{self, Holds};
+use crate::engine::Shared;
+use crate::engine::decision::{self, Denied};
+use crate::engine::route::Resolved;
+use crate::entry::{Actual, Entry, Posted};
+use crate::id::{LimitId, OwnerId};
+use crate::sync::Arc;
+use crate::units::{Dimension, Usage};
+
+/// An estimate that is held on every limit of a route, or on none any more.
+///
+/// It ends exactly once: [`settle`](Self::settle) and [`void`](Self::void) consume it, and whoever
+/// lets it go without either has it ended by `Drop`:
+///
+/// | dropped | because | what happens |
+/// |---|---|---|
+/// | before [`mark_dispatched`](Self::mark_dispatched) | an error, a panic, a client that is gone | the hold is given back |
+/// | after it | the same, but the upstream may bill us | the hold is booked, as uncertain |
+///
+/// ```compile_fail
+/// # use tollkeeper::{Reservation, Usage};
+/// fn twice(reservation: Reservation, used: &Usage) {
+///     reservation.settle(used);
+///     reservation.settle(used); // error: use of moved value
+/// }
+/// ```
+///
+/// What was admitted together is booked together: the limits are those of the moment of admission,
+/// whatever happens to owners, parents and limits meanwhile.
+#[must_use = "a reservation that is dropped gives its hold back"]
+pub struct Reservation {
+    shared: Arc<Shared>,
+    route: Arc<Resolved>,
+    holds: Holds,
+    dispatched: bool,
+}
+
+/// What settling a reservation, or a bump, came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Settlement {
+    overshoots: Vec<Overshoot>,
+    late: bool,
+}
+
+/// A counter that a booking took above its limit, or could not be counted on in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overshoot {
+    /// The limit.
+    pub limit: LimitId,
+    /// Its owner.
+    pub owner: OwnerId,
+    /// The counter.
+    pub dimension: Dimension,
+    /// How much of what was booked beyond the hold is above the limit, in the dimension's unit.
+    pub amount: u64,
+    /// How much was used and not counted, because the counter is at the most it can count. Zero
+    /// for any amount that is not absurd.
+    pub uncounted: u64,
+}
+
+impl Settlement {
+    /// The counters that went above their limits, in the order of the route. Empty if what was
+    /// used is not more than what was held.
+    pub fn overshoots(&self) -> &[Overshoot] {
+        &self.overshoots
+    }
+
+    /// Whether a window that the hold was in had ended. What was held there stays booked there;
+    /// what was used beyond it is booked in the current window.
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+
+    pub(crate) fn add(&mut self, entry: &Entry, posted: Posted) {
+        self.late |= posted.charge.earlier > 0;
+        if posted.overshoot == 0 && posted.uncounted == 0 {
+            return;
+        }
+        let Some(dimension) = entry.snapshot().dimension(posted.charge.counter) else { return };
+        self.overshoots.push(Overshoot {
+            limit: entry.id.clone(),
+            owner: entry.owner.clone(),
+            dimension,
+            amount: posted.overshoot,
+            uncounted: posted.uncounted,
+        });
+    }
+}
+
+impl Reservation {
+    pub(crate) fn new(shared: Arc<Shared>, route: Arc<Resolved>, holds: Holds) -> Self {
+        Self { shared, route, holds, dispatched: false }
+    }
+
+    /// Holds more, on all limits or on none: for an answer that outgrows its estimate.
+    ///
+    /// An amount of zero asks nothing of a limit, not even an exhausted one. If a window has ended
+    /// since admission, what was held in it stays booked there and the extension is held in the
+    /// current one.
+    ///
+    /// # Errors
+    ///
+    /// The denial. The reservation is then as it was.
+    pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
+        self.shared.with_now(|at| {
+            let entries = &self.route.entries;
+            admission::extend(entries, &mut self.holds, more, at)
+                .map_err(|by| decision::refused(entries, &by, |plan| plan.actual(more), at.now))
+        })
+    }
+
+    /// Says that the upstream is about to be called. From here on it may bill us, so a reservation
+    /// that is dropped is booked as it was held, never given back.
+    pub fn mark_dispatched(&mut self) {
+        self.dispatched = true;
+    }
+
+    /// Whether the upstream may have been called.
+    pub fn is_dispatched(&self) -> bool {
+        self.dispatched
+    }
+
+    /// Replaces the hold by what was used. That may be more than was held, and more than a limit
+    /// admits: the bill is a fact. The excess is reported.
+    ///
+    /// # Consistency
+    ///
+    /// Each counter changes in one step; a reader may see some of the route's counters settled and
+    /// others still held.
+    ///
+    /// # Cost
+    ///
+    /// One clock reading; for each counter one compare-and-swap. No allocation unless a limit is
+    /// overshot.
+    pub fn settle(mut self, used: &Usage) -> Settlement {
+        self.end(Actual::Used(used))
+    }
+
+    /// Gives the hold back: nothing was used. What was held in a window that has ended stays booked
+    /// there.
+    pub fn void(mut self) {
+        let _ = self.end(Actual::Nothing);
+    }
+
+    /// Ends it. The holds are taken, so whatever comes after finds none.
+    fn end(&mut self, actual: Actual) -> Settlement {
+        let holds = std::mem::take(&mut self.holds);
+        let mut settlement = Settlement::default();
+        self.shared.with_now(|at| {
+            admission::settle(&self.route.entries, &holds, actual, at, |entry, posted| {
+                settlement.add(entry, posted);
+                if matches!(actual, Actual::AsHeld) {
+                    self.shared.events.uncertain(entry, posted, at.now);
+                }
+            });
+        });
+        settlement
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.holds.is_empty() {
+            let _ = self.end(if self.dispatched { Actual::AsHeld } else { Actual::Nothing });
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("holds", &self.holds.len())
+            .field("dispatched", &self.dispatched)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,275 @@
+//! One limit while it runs: a snapshot cell, and a counter word for each dimension.
+//!
+//! ```text
+//!  entry ─┬─ cell ─► Snapshot (immutable): plan · windows (generation, span, limit) · grants
+//!         └─ one word per dimension: generation · held · settled
+//! ```
+//!
+//! This is the protocol; what the kinds of limit count is in their definitions (`budget`,
+//! `rate_limit`, `concurrency`), and it runs over all of them alike.
+//!
+//! # Roles
+//!
+//! - **Booking** (`entry/booking.rs`): load the snapshot, roll it if it has ended, change the word
+//!   in the snapshot's generation. Told that the word is behind, help; told that it has moved, load
+//!   again.
+//! - **Steering** (`entry/steering.rs`): build the next snapshot from the one that was seen and
+//!   install it by compare-and-swap. A roll or a reset raises the generation of the windows that
+//!   end; a change of the plan or of a grant raises none.
+//! - **Catching up**: a word whose snapshot was replaced is advanced by whoever finds it behind, so
+//!   nobody waits for a winner that was preempted between the two steps.
+//!
+//! # Invariants
+//!
+//! - I1: a word's generation is its snapshot's, or one less between the two steps. Steering catches
+//!   the words up *before* it installs, so the distance never becomes two.
+//! - I2: generations only rise.
+//! - I3: usage is in the words and nowhere else. No snapshot carries any.
+//!
+//! # Proof
+//!
+//! - **L1** The word's own (see `counter`): every change is in the window it was made in, whose
+//!   total the one successful `advance` takes out.
+//! - **L2, L3** A reset names the generation it ends. The swap of the cell succeeds once for each
+//!   snapshot, and every snapshot after it has a higher generation there; so of all resets of one
+//!   window one succeeds, and none touches a newer window. A swap that failed because something
+//!   else changed (a limit, the other dimension) is tried again, because the window still stands.
+//! - **L4** Each dimension has its own generation and word; the next snapshot copies the window of
+//!   the dimension that does not end.
+//! - **L8** A hold remembers its generation. In the same generation it is replaced by the actual;
+//!   in any other it has been taken out with its window's total, where it stays booked.
+//! - **L9** By I3 a change of the plan moves no usage, whatever races with it.
+//! - **L13** Whether a window is over is decided from the snapshot and the caller's `now`, here and
+//!   nowhere else; a `now` that lies before the window acts in the window. What follows is a pure
+//!   function of the period, the anchor and `now`.
+//!
+//! # Orderings
+//!
+//! All in `counter` and `sync`. A thread that is told `Moved` has acquired the word's tag, and with
+//! it the cell's newer snapshot, so it makes progress when it loads again.
+//!
+//! # Models
+//!
+//! `tests/loom_entry.rs`, `tests/loom_admission.rs`.
+
+mod booking;
+mod steering;
+
+pub(crate) use booking::{Actual, Hold, Posted, Refusal, Refused, admit};
+pub(crate) use steering::Reset;
+
+use crate::alarm::{Alarm, EXHAUSTED};
+use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
+use crate::id::{LimitId, OwnerId};
+use crate::plan::{COUNTERS, Plan, UNLIMITED};
+use crate::snapshot::{Snapshot, Window, share};
+use crate::sync::{Arc, ArcCell, Loaded};
+use crate::time::{Span, Timestamp};
+use crate::units::Dimension;
+
+/// One limit while it runs.
+pub(crate) struct Entry {
+    pub(crate) id: LimitId,
+    pub(crate) owner: OwnerId,
+    cell: ArcCell<Snapshot>,
+    slots: [Slot; COUNTERS],
+}
+
+/// What changes in place for one dimension.
+struct Slot {
+    counter: Counter,
+    alarm: Alarm,
+}
+
+/// The one clock reading of a decision, and where its notices go.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) notices: &'a dyn Notices,
+}
+
+/// Takes notices of entries. Called rarely, with nothing locked.
+pub(crate) trait Notices {
+    fn notice(&self, entry: &Entry, dimension: Dimension, notice: Notice, now: Timestamp);
+}
+
+/// Something that happened to a counter and happens once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A window closed with this total, of which `held` had not been settled: it stays booked.
+    Closed { generation: u64, span: Span, total: u64, held: u64 },
+    /// So much of a closed total was held for a request that was then refused further along its
+    /// route, while the window closed. It is not part of the total.
+    Withdrawn { generation: u64, amount: u64 },
+    /// The settled total reached this share of the limit.
+    Threshold { window: Window, percent: u8, settled: u64 },
+    /// The settled total reached the limit, or a request did not fit under it.
+    Exhausted { window: Window, counts: Counts },
+    /// An operator ended the window before; this one follows.
+    Reset { window: Window },
+}
+
+/// What one counter reads at an instant.
+pub(crate) struct Reading {
+    /// What was in force.
+    pub(crate) snapshot: Loaded<Snapshot>,
+    /// The window of that instant, whether or not it has been rolled into.
+    pub(crate) window: Window,
+    pub(crate) counts: Counts,
+}
+
+impl Entry {
+    /// A limit that begins at `now`, its lattice at `anchor`.
+    pub(crate) fn new(
+        id: LimitId,
+        owner: OwnerId,
+        plan: Arc<Plan>,
+        anchor: Timestamp,
+        now: Timestamp,
+    ) -> Entry {
+        let slot = || Slot { counter: Counter::new(0, 0), alarm: Alarm::new(0) };
+        let cell = ArcCell::new(Snapshot::first(plan, anchor, now));
+        Entry { id, owner, cell, slots: [slot(), slot()] }
+    }
+
+    /// What is in force, without rolling anything.
+    pub(crate) fn snapshot(&self) -> Loaded<Snapshot> {
+        self.cell.load()
+    }
+
+    /// Reads one counter at `now`. Changes nothing: a window that has ended reads as the one that
+    /// would follow it, empty.
+    pub(crate) fn read(&self, counter: usize, now: Timestamp) -> Reading {
+        loop {
+            let snapshot = self.cell.load();
+            let window = snapshot.window_at(counter, now);
+            if window.generation != snapshot.windows[counter].generation {
+                return Reading { snapshot, window, counts: Counts::default() };
+            }
+            match self.slots[counter].counter.read(window.generation) {
+                Ok(counts) => return Reading { snapshot, window, counts },
+                Err(Elsewhere::Behind) => {
+                    let counts = Counts { held: 0, settled: window.opening };
+                    return Reading { snapshot, window, counts };
+                }
+                Err(Elsewhere::Moved) => {}
+            }
+        }
+    }
+
+    /// Rolls every window that has ended. Says whether there was one.
+    pub(crate) fn roll(&self, at: &At) -> bool {
+        let before = self.cell.load();
+        let ended = before.ended(at.now);
+        if ended {
+            drop(before);
+            self.current(at);
+        }
+        ended
+    }
+
+    /// The snapshot in force at `at.now`, in which no window has ended.
+    fn current(&self, at: &At) -> Loaded<Snapshot> {
+        loop {
+            let seen = self.cell.load();
+            if !seen.ended(at.now) {
+                return seen;
+            }
+            self.catch_up(&seen, at);
+            self.replace(&seen, seen.rolled(at.now), at);
+        }
+    }
+
+    /// The same with its words caught up, so that the totals of the windows before are known.
+    /// Steering begins here: it is what keeps I1.
+    fn steady(&self, at: &At) -> Loaded<Snapshot> {
+        let seen = self.current(at);
+        self.catch_up(&seen, at);
+        seen
+    }
+
+    /// Makes `next` what is in force, if `seen` still is and its words are caught up with it.
+    /// Returns it if so, with every window that it ended closed and its total known.
+    fn replace(&self, seen: &Loaded<Snapshot>, next: Snapshot, at: &At) -> Option<Arc<Snapshot>> {
+        let next = Arc::new(next);
+        if !self.cell.compare_and_swap(seen, Arc::clone(&next)) {
+            return None;
+        }
+        // If `next` was replaced already, whoever replaced it caught up with it before, and this
+        // finds nothing to do.
+        self.catch_up(&next, at);
+        Some(next)
+    }
+
+    /// Moves every word that is behind its snapshot into the snapshot's window. The thread whose
+    /// swap opens the window gives the notice that the one before has closed.
+    fn catch_up(&self, snapshot: &Snapshot, at: &At) {
+        for (counter, slot) in self.slots.iter().enumerate() {
+            let window = &snapshot.windows[counter];
+            let generation = window.generation.wrapping_sub(1);
+            let Some(counts) = slot.counter.close(generation) else { continue };
+            let total = counts.committed();
+            snapshot.set_closed_total(counter, total);
+            if slot.counter.open(generation, counts, window.opening) {
+                let held = counts.held;
+                let notice = Notice::Closed { generation, span: window.before, total, held };
+                self.notice(snapshot, counter, notice, at);
+            }
+        }
+    }
+
+    /// Changes one counter in the window in force. `snapshot` is brought up to date on the way, and
+    /// is the one in which the change was made or refused.
+    fn update<E>(
+        &self,
+        snapshot: &mut Loaded<Snapshot>,
+        counter: usize,
+        at: &At,
+        change: impl Fn(&Window, Counts) -> Result<Counts, E>,
+    ) -> Result<Change, (Counts, E)> {
+        loop {
+            let window = &snapshot.windows[counter];
+            let word = &self.slots[counter].counter;
+            match word.update(window.generation, |counts| change(window, counts)) {
+                Ok(done) => return Ok(done),
+                Err(Missed::Refused(counts, refusal)) => return Err((counts, refusal)),
+                Err(Missed::Elsewhere(Elsewhere::Behind)) => self.catch_up(snapshot, at),
+                Err(Missed::Elsewhere(Elsewhere::Moved)) => *snapshot = self.current(at),
+            }
+        }
+    }
+
+    /// Gives the notices that a settled total calls for.
+    fn sound(&self, snapshot: &Snapshot, counter: usize, counts: Counts, at: &At) {
+        let window = snapshot.windows[counter];
+        if counts.settled < window.alarm || window.limit == UNLIMITED {
+            return;
+        }
+        let Some(plan) = &snapshot.plan.counters[counter] else { return };
+        let alarm = &self.slots[counter].alarm;
+        for (bit, &percent) in (0..).zip(&plan.thresholds) {
+            let reached = counts.settled >= share(window.limit, percent);
+            if reached && alarm.ring(window.generation, bit) {
+                let settled = counts.settled;
+                self.notice(snapshot, counter, Notice::Threshold { window, percent, settled }, at);
+            }
+        }
+        if counts.settled >= window.limit {
+            self.exhausted(snapshot, counter, counts, at);
+        }
+    }
+
+    /// Gives notice that a limit is exhausted, once in its window.
+    fn exhausted(&self, snapshot: &Snapshot, counter: usize, counts: Counts, at: &At) {
+        let window = snapshot.windows[counter];
+        if self.slots[counter].alarm.ring(window.generation, EXHAUSTED) {
+            self.notice(snapshot, counter, Notice::Exhausted { window, counts }, at);
+        }
+    }
+
+    fn notice(&self, snapshot: &Snapshot, counter: usize, notice: Notice, at: &At) {
+        if let Some(dimension) = snapshot.dimension(counter) {
+            at.notices.notice(self, dimension, notice, at.now);
+        }
+    }
+}

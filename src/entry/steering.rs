@@ -1,0 +1,93 @@
+//! What operators do to an entry: reset a window, change the plan, grant, set a balance.
+//!
+//! Each builds the next snapshot from the one it saw and tries again if another came between, as
+//! long as what it meant still stands.
+
+use super::{At, Entry, Notice};
+use crate::plan::{COUNTERS, Plan};
+use crate::snapshot::{Balance, Grant, Snapshot, Window};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+/// What a reset did to one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reset {
+    /// It ended the window it named: the final total of that one, and the one that follows.
+    Done { total: u64, window: Window },
+    /// That window was over already. This one is in force.
+    Lost { window: Window },
+}
+
+impl Entry {
+    /// Ends the window of `counter` at `at.now`: the one of `generation`, or the one in force when
+    /// the call begins.
+    pub(crate) fn reset(&self, counter: usize, generation: Option<u64>, at: &At) -> Reset {
+        let mut seen = self.steady(at);
+        let generation = generation.unwrap_or(seen.windows[counter].generation);
+        loop {
+            let window = seen.windows[counter];
+            if window.generation != generation {
+                return Reset::Lost { window };
+            }
+            if let Some(next) = self.replace(&seen, seen.reset(counter, at.now, 0), at) {
+                let window = next.windows[counter];
+                self.notice(&next, counter, Notice::Reset { window }, at);
+                return Reset::Done { total: next.closed_total(counter), window };
+            }
+            // Another change came between. If it ended this window, that was the winner.
+            seen = self.steady(at);
+        }
+    }
+
+    /// Puts another plan in force, and another anchor if there is one. Says whether anything
+    /// differed from what was.
+    pub(crate) fn replan(&self, plan: &Arc<Plan>, anchor: Option<Timestamp>, at: &At) -> bool {
+        let next = self.steer(at, |seen| {
+            let anchor = anchor.unwrap_or(seen.anchor);
+            let differs = *seen.plan != **plan || seen.anchor != anchor;
+            differs.then(|| seen.replanned(Arc::clone(plan), anchor, at.now))
+        });
+        if let Some(next) = &next {
+            // Usage that was below a threshold may be above it now.
+            for counter in 0..COUNTERS {
+                if let Ok(counts) = self.slots[counter].counter.read(next.windows[counter].generation)
+                {
+                    self.sound(next, counter, counts, at);
+                }
+            }
+        }
+        next.is_some()
+    }
+
+    /// Changes what is granted on one counter on top of its plan. `None` leaves it as it is.
+    pub(crate) fn grant(
+        &self,
+        counter: usize,
+        at: &At,
+        change: impl Fn(&Snapshot) -> Option<Grant>,
+    ) -> Option<Arc<Snapshot>> {
+        self.steer(at, |seen| Some(seen.granted(counter, change(seen)?)))
+    }
+
+    /// Sets the usage of the counters that have a balance, and the anchor of the lattice: ends
+    /// their windows and begins new ones with the balance booked. What was held or booked before
+    /// is in the totals of the windows that closed.
+    pub(crate) fn set(&self, anchor: Timestamp, balances: &[Option<Balance>; COUNTERS], at: &At) {
+        self.steer(at, |seen| Some(seen.balanced(anchor, at.now, balances)));
+    }
+
+    /// Replaces the snapshot by `next` of it until that succeeds or there is nothing to change.
+    fn steer(
+        &self,
+        at: &At,
+        next: impl Fn(&Snapshot) -> Option<Snapshot>,
+    ) -> Option<Arc<Snapshot>> {
+        loop {
+            let seen = self.steady(at);
+            let done = self.replace(&seen, next(&seen)?, at);
+            if done.is_some() {
+                return done;
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a limit asks for, resolved from its definition: which dimensions it counts, up to where,
+//! over which period.
+//!
+//! A plan never changes in place. A new definition is a new plan in a new snapshot; limits with the
+//! same definition may share one.
+
+use thiserror::Error;
+
+use crate::counter::SETTLED_MAX;
+use crate::time::Period;
+use crate::units::{Dimension, TokenWeights, Usage};
+
+/// A limit has at most this many counters: a rate limit counts tokens and requests.
+pub(crate) const COUNTERS: usize = 2;
+
+/// A limit may give notice at this many shares of itself.
+const THRESHOLDS_MAX: usize = 8;
+
+/// The sentinel of [`crate::snapshot::Window::limit`] for a counter that counts and never denies.
+pub(crate) const UNLIMITED: u64 = u64::MAX;
+
+/// The three kinds of limit. A limit keeps its kind for life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum LimitKind {
+    /// Money in a period, or prepaid.
+    Budget,
+    /// Tokens and requests, a window each.
+    RateLimit,
+    /// Requests in flight.
+    Concurrency,
+}
+
+/// A limit as its entry counts it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) kind: LimitKind,
+    /// A rate limit has tokens at 0 and requests at 1, either of which may be absent; the others
+    /// have one counter at 0.
+    pub(crate) counters: [Option<CounterPlan>; COUNTERS],
+}
+
+/// One counter of a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CounterPlan {
+    pub(crate) dimension: Dimension,
+    /// In the dimension's unit; [`UNLIMITED`] counts without ever denying.
+    pub(crate) limit: u64,
+    pub(crate) period: Period,
+    /// What a token of each kind weighs; used by [`Dimension::Tokens`] alone.
+    pub(crate) weights: TokenWeights,
+    /// Percentages of the limit at which to give notice, ascending.
+    pub(crate) thresholds: Box<[u8]>,
+}
+
+impl CounterPlan {
+    /// One counter of a definition, checked. `limit` is `None` for a counter that only counts.
+    pub(crate) fn new(
+        dimension: Dimension,
+        limit: Option<u64>,
+        period: &Period,
+        weights: TokenWeights,
+        thresholds: &[u8],
+    ) -> Result<CounterPlan, LimitError> {
+        if let Some(found) = limit.filter(|&limit| limit > SETTLED_MAX) {
+            return Err(LimitError::TooLarge { dimension, found });
+        }
+        if thresholds.len() > THRESHOLDS_MAX {
+            return Err(LimitError::Thresholds { found: thresholds.len() });
+        }
+        if let Some(&found) = thresholds.iter().find(|&&percent| !(1..=100).contains(&percent)) {
+            return Err(LimitError::Threshold { found });
+        }
+        let mut thresholds = thresholds.to_vec();
+        thresholds.sort_unstable();
+        thresholds.dedup();
+        Ok(CounterPlan {
+            dimension,
+            limit: limit.unwrap_or(UNLIMITED),
+            period: period.clone(),
+            weights,
+            thresholds: thresholds.into(),
+        })
+    }
+
+    /// What a request of this estimate holds. Saturates: an amount too large to count is larger
+    /// than any limit.
+    pub(crate) fn estimate(&self, usage: &Usage) -> u64 {
+        match self.dimension {
+            Dimension::InFlight => 1,
+            _ => self.actual(usage),
+        }
+    }
+
+    /// What a request of this usage is booked for. Nothing is booked in flight.
+    pub(crate) fn actual(&self, usage: &Usage) -> u64 {
+        match self.dimension {
+            Dimension::Money => usage.cost.as_nanos(),
+            Dimension::Tokens => self.weights.weigh(usage),
+            Dimension::Requests => usage.requests,
+            Dimension::InFlight => 0,
+        }
+    }
+}
+
+/// Why a definition of a limit is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// The limit is more than a counter can count.
+    #[error("a limit of {found} {dimension} is too large: at most {SETTLED_MAX} can be counted")]
+    TooLarge {
+        /// What it would limit.
+        dimension: Dimension,
+        /// The limit that was asked for.
+        found: u64,
+    },
+    /// A rate limit that limits neither tokens nor requests.
+    #[error("a rate limit needs tokens, requests, or both")]
+    NothingCounted,
+    /// Token weights that are all zero.
+    #[error("at least one kind of token must weigh more than zero")]
+    WeightlessTokens,
+    /// A threshold outside 1 to 100 percent.
+    #[error("a threshold of {found} percent is out of range: from 1 to 100 percent of the limit")]
+    Threshold {
+        /// The percentage that was asked for.
+        found: u8,
+    },
+    /// More thresholds than a limit keeps track of.
+    #[error("{found} thresholds are too many: at most {THRESHOLDS_MAX}")]
+    Thresholds {
+        /// How many were asked for.
+        found: usize,
+    },
+}

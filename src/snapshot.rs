@@ -1,0 +1,295 @@
+//! What is in force for one limit: an immutable value that is replaced whole.
+//!
+//! A snapshot says what the limit is (its plan), where its windows stand, and what an operator
+//! granted on top. It holds no usage: usage is in the counter words, which is why replacing a
+//! snapshot can lose none (L9). Every next snapshot is a pure function of the one before and of the
+//! arguments, so threads that race to install it build the same one (L13).
+
+use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::{Span, Timestamp};
+use crate::units::Dimension;
+
+/// What is in force for one limit.
+pub(crate) struct Snapshot {
+    pub(crate) plan: Arc<Plan>,
+    /// Where the lattice of rolling periods begins.
+    pub(crate) anchor: Timestamp,
+    /// One for each counter of the plan; without meaning where the plan has none.
+    pub(crate) windows: [Window; COUNTERS],
+    /// Rare, so behind a pointer: most limits have none.
+    pub(crate) grants: Option<Box<[Grant; COUNTERS]>>,
+    /// The final total of the window before each window, written by whoever closes it and before
+    /// the word opens. All who write it write the same.
+    closed: [AtomicU64; COUNTERS],
+}
+
+impl Clone for Snapshot {
+    fn clone(&self) -> Self {
+        // Relaxed: see `closed_total`; a snapshot is copied after its words were seen to be open.
+        let copy = |total: &AtomicU64| AtomicU64::new(total.load(Ordering::Relaxed));
+        Self {
+            plan: Arc::clone(&self.plan),
+            anchor: self.anchor,
+            windows: self.windows,
+            grants: self.grants.clone(),
+            closed: [copy(&self.closed[0]), copy(&self.closed[1])],
+        }
+    }
+}
+
+/// One counter's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Counts the windows of this counter. Never repeats.
+    pub(crate) generation: u64,
+    pub(crate) span: Span,
+    /// The window before, for the notice of its closing.
+    pub(crate) before: Span,
+    /// Booked when the window began: zero, unless usage was imported.
+    pub(crate) opening: u64,
+    /// In force in this window, grants included; [`UNLIMITED`] if the counter only counts.
+    pub(crate) limit: u64,
+    /// The settled total from which there may be a notice to give.
+    pub(crate) alarm: u64,
+}
+
+/// What an operator granted on top of the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Topped up on a prepaid budget, added to its limit.
+    pub(crate) credit: u64,
+    /// In place of the limit, in windows that begin before the instant.
+    pub(crate) instead: Option<(u64, Timestamp)>,
+}
+
+/// Usage to set on one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Balance {
+    /// The window it was counted in.
+    pub(crate) span: Span,
+    /// `None` if that window is over: only the grant is set.
+    pub(crate) settled: Option<u64>,
+    pub(crate) grant: Grant,
+}
+
+impl Window {
+    /// What it admits; `None` if the counter only counts.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        Some(self.limit).filter(|&limit| limit != UNLIMITED)
+    }
+
+    fn ended(&self, now: Timestamp) -> bool {
+        // A window end is exclusive; one that never ends has the last instant for its end.
+        now >= self.span.end && self.span.end != Timestamp::MAX
+    }
+}
+
+impl CounterPlan {
+    /// The window that follows `last`, over `span`.
+    fn window(&self, last: &Window, span: Span, grant: Grant, opening: u64) -> Window {
+        let mut window = Window {
+            generation: last.generation.wrapping_add(1),
+            span,
+            before: Span { start: last.span.start, end: last.span.end.min(span.start) },
+            opening,
+            ..*last
+        };
+        self.price(&mut window, grant);
+        window
+    }
+
+    /// Writes into a window what it admits and where it gives notice.
+    fn price(&self, window: &mut Window, grant: Grant) {
+        window.limit = match grant.instead {
+            Some((limit, until)) if window.span.start < until => limit,
+            _ if self.limit == UNLIMITED => UNLIMITED,
+            _ => self.limit.saturating_add(grant.credit),
+        };
+        window.alarm = match self.thresholds.first() {
+            _ if window.limit == UNLIMITED => UNLIMITED,
+            Some(&percent) => share(window.limit, percent),
+            None => window.limit,
+        };
+    }
+}
+
+/// The least amount that is `percent` of `limit`.
+pub(crate) fn share(limit: u64, percent: u8) -> u64 {
+    let amount = (u128::from(limit) * u128::from(percent)).div_ceil(100);
+    u64::try_from(amount).unwrap_or(UNLIMITED)
+}
+
+impl Snapshot {
+    /// The first snapshot of a limit that is created at `now`.
+    pub(crate) fn first(plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
+        let start = Span { start: now, end: now };
+        let blank =
+            Window { generation: 0, span: start, before: start, opening: 0, limit: 0, alarm: 0 };
+        let closed = [AtomicU64::new(0), AtomicU64::new(0)];
+        let mut snapshot =
+            Snapshot { plan, anchor, windows: [blank; COUNTERS], grants: None, closed };
+        for counter in 0..COUNTERS {
+            if let Some(plan) = &snapshot.plan.counters[counter] {
+                snapshot.windows[counter].span = plan.period.window_at(anchor, now);
+                plan.price(&mut snapshot.windows[counter], Grant::default());
+            }
+        }
+        snapshot
+    }
+
+    /// The final total of the window before. Known once the counter's word is in this snapshot's
+    /// generation.
+    pub(crate) fn closed_total(&self, counter: usize) -> u64 {
+        // Relaxed: the Release of `Counter::open`, which came after the write, and the Acquire
+        // load by which the caller saw the word open, order the two.
+        self.closed[counter].load(Ordering::Relaxed)
+    }
+
+    /// Writes the final total of the window before.
+    pub(crate) fn set_closed_total(&self, counter: usize, total: u64) {
+        // Relaxed: published by the Release of `Counter::open`, see above.
+        self.closed[counter].store(total, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dimension(&self, counter: usize) -> Option<Dimension> {
+        self.plan.counters[counter].as_ref().map(|plan| plan.dimension)
+    }
+
+    pub(crate) fn grant(&self, counter: usize) -> Grant {
+        self.grants.as_ref().map_or(Grant::default(), |grants| grants[counter])
+    }
+
+    /// Whether a window has ended that is still in force here.
+    pub(crate) fn ended(&self, now: Timestamp) -> bool {
+        self.plan.counters.iter().zip(&self.windows).any(|(p, w)| p.is_some() && w.ended(now))
+    }
+
+    /// The window of a counter at `now`, whether or not it has been rolled into.
+    pub(crate) fn window_at(&self, counter: usize, now: Timestamp) -> Window {
+        let window = self.windows[counter];
+        match &self.plan.counters[counter] {
+            Some(plan) if window.ended(now) => {
+                let span = plan.period.window_at(self.anchor, now);
+                plan.window(&window, span, self.grant(counter), 0)
+            }
+            _ => window,
+        }
+    }
+
+    /// When windows to come begin, and what they admit: the one that follows `window`, and the
+    /// first after a limit that is in place of the plan's. After those nothing changes any more.
+    pub(crate) fn starts_after(
+        &self,
+        counter: usize,
+        window: &Window,
+    ) -> impl Iterator<Item = (Timestamp, u64)> {
+        let grant = self.grant(counter);
+        let plan = self.plan.counters[counter].as_ref();
+        let priced = move |span: Span| {
+            let mut window = Window { span, ..*window };
+            plan.map(|plan| plan.price(&mut window, grant));
+            (span.start, window.limit)
+        };
+        let from = move |instant: Timestamp| {
+            let span = plan?.period.window_at(self.anchor, instant);
+            let later = plan?.period.window_at(self.anchor, span.end);
+            Some(if span.start >= instant { span } else { later })
+        };
+        let until = grant.instead.map(|(_, until)| until).filter(|until| *until > window.span.end);
+        let next = from(window.span.end);
+        next.into_iter().chain(until.and_then(from)).map(priced)
+    }
+
+    /// The snapshot in which every window that ended by `now` has been followed by the one that
+    /// contains `now`, however many passed in between.
+    pub(crate) fn rolled(&self, now: Timestamp) -> Snapshot {
+        let mut next = self.clone();
+        for (counter, window) in next.windows.iter_mut().enumerate() {
+            *window = self.window_at(counter, now);
+        }
+        next
+    }
+
+    /// The snapshot in which the window of `counter` has ended at `now`, whatever its boundary, and
+    /// a new one runs up to that boundary with `opening` booked.
+    pub(crate) fn reset(&self, counter: usize, now: Timestamp, opening: u64) -> Snapshot {
+        let mut next = self.clone();
+        if let Some(plan) = &self.plan.counters[counter] {
+            let last = self.windows[counter];
+            // A window's start names it, so starts ascend even where the clock does not.
+            let least = Timestamp::from_nanos(last.span.start.as_nanos().saturating_add(1));
+            let most = Timestamp::from_nanos(last.span.end.as_nanos().saturating_sub(1));
+            let span = Span { start: now.max(least).min(most), end: last.span.end };
+            next.windows[counter] = plan.window(&last, span, self.grant(counter), opening);
+        }
+        next
+    }
+
+    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their usage;
+    /// where the period or the anchor is another one, the window becomes the one of the new period around `now`.
+    /// A counter that the old plan did not have begins a new window.
+    pub(crate) fn replanned(
+        &self,
+        plan: Arc<Plan>,
+        anchor: Timestamp,
+        now: Timestamp,
+    ) -> Snapshot {
+        let mut next = Snapshot { plan, anchor, ..self.clone() };
+        for counter in 0..COUNTERS {
+            let (old, new) = (&self.plan.counters[counter], &next.plan.counters[counter]);
+            let Some(new) = new else { continue };
+            let window = &mut next.windows[counter];
+            match old {
+                Some(old) if old.period == new.period && anchor == self.anchor => {
+                    new.price(window, self.grant(counter));
+                }
+                Some(_) => {
+                    window.span = new.period.window_at(anchor, now);
+                    new.price(window, self.grant(counter));
+                }
+                None => {
+                    let span = new.period.window_at(anchor, now);
+                    *window = new.window(&self.windows[counter], span, self.grant(counter), 0);
+                }
+            }
+        }
+        next
+    }
+
+    /// The snapshot in which each counter that has a balance begins a window with it. The window
+    /// is the balance's own where it ends with the period's, as after an earlier reset.
+    pub(crate) fn balanced(
+        &self,
+        anchor: Timestamp,
+        now: Timestamp,
+        balances: &[Option<Balance>; COUNTERS],
+    ) -> Snapshot {
+        let mut next = Snapshot { anchor, ..self.clone() };
+        for (counter, balance) in balances.iter().enumerate() {
+            let Some(balance) = balance else { continue };
+            next = next.granted(counter, balance.grant);
+            let (Some(plan), Some(settled)) = (&next.plan.counters[counter], balance.settled)
+            else {
+                continue;
+            };
+            let due = plan.period.window_at(anchor, now);
+            let span = if balance.span.end == due.end { balance.span } else { due };
+            let last = &self.windows[counter];
+            next.windows[counter] = plan.window(last, span, balance.grant, settled);
+        }
+        next
+    }
+
+    /// The snapshot with another grant on one counter.
+    pub(crate) fn granted(&self, counter: usize, grant: Grant) -> Snapshot {
+        let mut next = self.clone();
+        let mut grants = self.grants.as_deref().copied().unwrap_or_default();
+        grants[counter] = grant;
+        next.grants = (grants != Default::default()).then(|| Box::new(grants));
+        if let Some(plan) = &self.plan.counters[counter] {
+            plan.price(&mut next.windows[counter], grant);
+        }
+        next
+    }
+}

@@ -1,0 +1,139 @@
+//! Where owners and limits are found by their ids.
+//!
+//! The only room that names dashmap and parking_lot. No guard leaves it: lookups hand out an `Arc`,
+//! and nothing of a caller runs while a shard is locked, except that [`Store::change`] holds the
+//! one writer's lock around a caller's changes, which lookups never wait for.
+//!
+//! # Versions
+//!
+//! Every change of what a route may resolve to raises the version *after* it. Who resolves a route
+//! reads the version *before*. So a route that was resolved from anything older than a change has a
+//! version older than that change, and is resolved again. Versions are drawn from one sequence for
+//! the whole process: a route of another store never has this one's.
+
+use std::cell::Cell;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::entry::Entry;
+use crate::id::{LimitId, OwnerId};
+use crate::sync::{Arc, AtomicU64, Ordering};
+
+/// The last version drawn by any store.
+static VERSIONS: AtomicU64 = AtomicU64::new(0);
+
+/// An owner as it stands. Replaced whole when it changes.
+#[derive(Clone, Default)]
+pub(crate) struct Owner {
+    pub(crate) parents: Vec<OwnerId>,
+    /// In the order in which they were added.
+    pub(crate) limits: Vec<Arc<Entry>>,
+    /// How many owners have this one for a parent.
+    pub(crate) children: usize,
+}
+
+/// Owners and limits by id.
+pub(crate) struct Store {
+    owners: DashMap<OwnerId, Arc<Owner>>,
+    limits: DashMap<LimitId, Arc<Entry>>,
+    version: AtomicU64,
+    /// How many owners are pairs. While there are none, no route looks for them.
+    pairs: AtomicU64,
+    writer: Mutex<()>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            owners: DashMap::new(),
+            limits: DashMap::new(),
+            version: AtomicU64::new(draw_version()),
+            pairs: AtomicU64::new(0),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// The version to mark a resolution with, read before resolving.
+    pub(crate) fn version(&self) -> u64 {
+        // Acquire: pairs with the Release in `change`. Who reads a version sees every change that
+        // came before it.
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Makes changes as the only writer. Every change goes through here.
+    pub(crate) fn change<R>(&self, changes: impl FnOnce(&Changes) -> R) -> R {
+        let _turn = self.writer.lock();
+        let turn = Changes { store: self, made: Cell::new(false) };
+        let result = changes(&turn);
+        if turn.made.get() {
+            // Release: pairs with the Acquire in `version`.
+            self.version.store(draw_version(), Ordering::Release);
+        }
+        result
+    }
+
+    pub(crate) fn owner(&self, id: &OwnerId) -> Option<Arc<Owner>> {
+        self.owners.get(id).map(|owner| Arc::clone(&owner))
+    }
+
+    pub(crate) fn limit(&self, id: &LimitId) -> Option<Arc<Entry>> {
+        self.limits.get(id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// All limits there were at some moment of the call. Each that was there throughout is in it.
+    pub(crate) fn limits(&self) -> Vec<Arc<Entry>> {
+        self.limits.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// All owners' ids, as [`Store::limits`].
+    pub(crate) fn owners(&self) -> Vec<OwnerId> {
+        self.owners.iter().map(|owner| owner.key().clone()).collect()
+    }
+
+    pub(crate) fn has_pairs(&self) -> bool {
+        // Relaxed: raised under the writer's lock before the version that announces the pair.
+        self.pairs.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The one writer's hand on a store.
+pub(crate) struct Changes<'a> {
+    store: &'a Store,
+    made: Cell<bool>,
+}
+
+impl Changes<'_> {
+    pub(crate) fn set_owner(&self, id: &OwnerId, owner: Owner) {
+        self.made.set(true);
+        let fresh = self.store.owners.insert(id.clone(), Arc::new(owner)).is_none();
+        if fresh && id.is_pair() {
+            // Relaxed: see `has_pairs`.
+            self.store.pairs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn remove_owner(&self, id: &OwnerId) {
+        self.made.set(true);
+        let known = self.store.owners.remove(id).is_some();
+        if known && id.is_pair() {
+            // Relaxed: see `has_pairs`.
+            self.store.pairs.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn set_limit(&self, entry: &Arc<Entry>) {
+        self.made.set(true);
+        self.store.limits.insert(entry.id.clone(), Arc::clone(entry));
+    }
+
+    pub(crate) fn remove_limit(&self, id: &LimitId) {
+        self.made.set(true);
+        self.store.limits.remove(id);
+    }
+}
+
+fn draw_version() -> u64 {
+    // Relaxed: only uniqueness matters; `version` orders what it stands for.
+    VERSIONS.fetch_add(1, Ordering::Relaxed)
+}
