@@ -2,6 +2,7 @@
 //!
 //! It is all that the audit gets to see.
 
+use super::gate::Pass;
 use tollkeeper::{Binding, Event, LimitUsage, Overshoot, Timestamp, Usage};
 
 /// What happened, in the order in which it was logged.
@@ -28,12 +29,24 @@ pub struct Entry {
 
 #[derive(Debug)]
 pub enum What {
-    /// The request was let through, on this estimate.
+    /// The request was let through and this estimate is held for it.
     Admitted { estimate: Usage },
+    /// The request was let through because this estimate was found to fit; nothing is held.
+    Looked { estimate: Usage },
     /// It was not, because of these counters, the first of which refused it.
     Denied { estimate: Usage, by: Vec<Binding> },
     /// It ended.
     Ended(Ending),
+}
+
+impl What {
+    /// What letting a request through is, seen from what it got.
+    pub fn passed(pass: &Pass, estimate: Usage) -> What {
+        match pass {
+            Pass::Held(_) => What::Admitted { estimate },
+            Pass::Looked => What::Looked { estimate },
+        }
+    }
 }
 
 /// How a request that had been let through ended.

@@ -29,6 +29,10 @@ impl Schedule {
         self.scheduled += 1;
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// The next, if it is at or before `until`.
     pub fn next_by(&mut self, until: Timestamp) -> Option<(Timestamp, Happening)> {
         let Reverse((at, ..)) = self.heap.peek()?;
