@@ -37,11 +37,7 @@ pub(crate) struct RefusedBy {
 }
 
 /// Holds an estimate on all limits or on none.
-pub(crate) fn reserve(
-    entries: &[Arc<Entry>],
-    usage: &Usage,
-    at: &At,
-) -> Result<Holds, RefusedBy> {
+pub(crate) fn reserve(entries: &[Arc<Entry>], usage: &Usage, at: &At) -> Result<Holds, RefusedBy> {
     let mut holds = Holds::new();
     for (place, entry) in entries.iter().enumerate() {
         if let Err(refused) = entry.hold(place as u32, usage, at, |hold| holds.push(hold)) {

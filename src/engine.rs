@@ -23,6 +23,7 @@ use std::fmt;
 use crate::admission;
 use crate::entry::At;
 use crate::id::OwnerId;
+use crate::plan::CounterPlan;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -188,7 +189,7 @@ impl Engine {
                     Decision::Admitted(Reservation::new(shared, route, holds))
                 }
                 Err(by) => {
-                    let amount = |plan: &_| decision::estimate(plan, estimate);
+                    let amount = |plan: &CounterPlan| plan.estimate(estimate);
                     Decision::Denied(decision::refused(&route.entries, &by, amount, at.now))
                 }
             }

@@ -143,6 +143,11 @@ impl OwnerId {
         self.split().map(|(first, second)| (OwnerId(first.into()), OwnerId(second.into())))
     }
 
+    /// Whether it stands for two owners together.
+    pub fn is_pair(&self) -> bool {
+        self.split().is_some()
+    }
+
     /// What kind of owner it is, such as `key`. A pair's kind is `&`, which no single owner has.
     pub fn kind(&self) -> &str {
         match (self.split(), self.0.split_once(':')) {

@@ -4,6 +4,8 @@
 //! A plan never changes in place. A new definition is a new plan in a new snapshot; limits with the
 //! same definition may share one.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::counter::SETTLED_MAX;
@@ -30,6 +32,16 @@ pub enum LimitKind {
     RateLimit,
     /// Requests in flight.
     Concurrency,
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LimitKind::Budget => "budget",
+            LimitKind::RateLimit => "rate limit",
+            LimitKind::Concurrency => "concurrency limit",
+        })
+    }
 }
 
 /// A limit as its entry counts it.
@@ -84,8 +96,7 @@ impl CounterPlan {
         })
     }
 
-    /// What a request of this estimate holds. Saturates: an amount too large to count is larger
-    /// than any limit.
+    /// What a request of this estimate holds.
     pub(crate) fn estimate(&self, usage: &Usage) -> u64 {
         match self.dimension {
             Dimension::InFlight => 1,
@@ -97,7 +108,8 @@ impl CounterPlan {
     pub(crate) fn actual(&self, usage: &Usage) -> u64 {
         match self.dimension {
             Dimension::Money => usage.cost.as_nanos(),
-            Dimension::Tokens => self.weights.weigh(usage),
+            // More tokens than 64 bits hold are more than any counter counts.
+            Dimension::Tokens => self.weights.weigh(usage).unwrap_or(u64::MAX),
             Dimension::Requests => usage.requests,
             Dimension::InFlight => 0,
         }

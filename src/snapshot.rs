@@ -188,7 +188,9 @@ impl Snapshot {
         let plan = self.plan.counters[counter].as_ref();
         let priced = move |span: Span| {
             let mut window = Window { span, ..*window };
-            plan.map(|plan| plan.price(&mut window, grant));
+            if let Some(plan) = plan {
+                plan.price(&mut window, grant);
+            }
             (span.start, window.limit)
         };
         let from = move |instant: Timestamp| {
@@ -229,12 +231,7 @@ impl Snapshot {
     /// The snapshot with another plan and anchor. Windows keep their generation, and with it their usage;
     /// where the period or the anchor is another one, the window becomes the one of the new period around `now`.
     /// A counter that the old plan did not have begins a new window.
-    pub(crate) fn replanned(
-        &self,
-        plan: Arc<Plan>,
-        anchor: Timestamp,
-        now: Timestamp,
-    ) -> Snapshot {
+    pub(crate) fn replanned(&self, plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let mut next = Snapshot { plan, anchor, ..self.clone() };
         for counter in 0..COUNTERS {
             let (old, new) = (&self.plan.counters[counter], &next.plan.counters[counter]);
@@ -286,7 +283,7 @@ impl Snapshot {
         let mut next = self.clone();
         let mut grants = self.grants.as_deref().copied().unwrap_or_default();
         grants[counter] = grant;
-        next.grants = (grants != Default::default()).then(|| Box::new(grants));
+        next.grants = (grants != [Grant::default(); COUNTERS]).then(|| Box::new(grants));
         if let Some(plan) = &self.plan.counters[counter] {
             plan.price(&mut next.windows[counter], grant);
         }

@@ -113,3 +113,21 @@ mod modelled {
 pub(crate) use modelled::*;
 #[cfg(not(tollkeeper_loom))]
 pub(crate) use real::*;
+
+/// Threads and models for tests: one test body, run by loom over every interleaving or, in the real
+/// world, often enough to be worth its time.
+#[cfg(test)]
+pub(crate) mod testing {
+    /// Shared by the threads of a model and no part of what is modelled.
+    pub(crate) type Unmodelled<T> = std::sync::Arc<T>;
+
+    #[cfg(tollkeeper_loom)]
+    pub(crate) use loom::{model, thread};
+    #[cfg(not(tollkeeper_loom))]
+    pub(crate) use std::thread;
+
+    #[cfg(not(tollkeeper_loom))]
+    pub(crate) fn model(body: impl Fn()) {
+        (0..200).for_each(|_| body());
+    }
+}

@@ -8,6 +8,7 @@ mod table;
 mod usage;
 
 pub use decimal::{Accepted, DecimalError, parse_count};
+pub(crate) use dimension::amount_text;
 pub use dimension::{Dimension, DimensionError};
 pub use money::{Money, MoneyError};
 pub use price::{Price, PriceError};

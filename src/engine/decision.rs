@@ -17,6 +17,7 @@ use crate::units::{Dimension, Usage, amount_text};
 /// The answer to a request for admission.
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped gives its hold back"]
+#[allow(clippy::large_enum_variant)] // A box would be an allocation for every request admitted.
 pub enum Decision {
     /// The estimate is held on every limit of the route.
     Admitted(Reservation),
@@ -63,9 +64,8 @@ pub struct Denied {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reason {
     UnknownOwner(OwnerId),
-    /// The limit that refused, then whatever else binds. Most denials have the first alone, so
-    /// that no vector is allocated for them.
-    Limits(Binding, Vec<Binding>),
+    /// The counter that refused, then whatever else binds. Never empty.
+    Limits(Vec<Binding>),
 }
 
 /// One counter that a request does not fit under.
@@ -136,18 +136,18 @@ impl Denied {
     pub fn unknown_owner(&self) -> Option<&OwnerId> {
         match &self.reason {
             Reason::UnknownOwner(owner) => Some(owner),
-            Reason::Limits(..) => None,
+            Reason::Limits(_) => None,
         }
     }
 
     /// Every counter on the route that the request does not fit under. First the one that refused
     /// it; the others are what they were right after. Empty if an owner is unknown.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
-        let (first, rest) = match &self.reason {
-            Reason::UnknownOwner(_) => (None, [].as_slice()),
-            Reason::Limits(first, rest) => (Some(first), rest.as_slice()),
+        let bindings = match &self.reason {
+            Reason::UnknownOwner(_) => [].as_slice(),
+            Reason::Limits(bindings) => bindings.as_slice(),
         };
-        first.into_iter().chain(rest)
+        bindings.iter()
     }
 
     /// The counter that refused the request.
@@ -178,9 +178,13 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::UnknownOwner(owner) => write!(f, "denied: there is no owner {owner}"),
-            Reason::Limits(first, rest) => {
-                write!(f, "denied by {first}")?;
-                rest.iter().try_for_each(|binding| write!(f, "; and by {binding}"))
+            Reason::Limits(bindings) => {
+                let mut by = "denied by";
+                bindings.iter().try_for_each(|binding| {
+                    write!(f, "{by} {binding}")?;
+                    by = "; and by";
+                    Ok(())
+                })
             }
         }
     }
@@ -212,20 +216,18 @@ pub(crate) fn refused(
     amount: impl Fn(&CounterPlan) -> u64,
     now: Timestamp,
 ) -> Denied {
-    let first = binding(&entries[by.place], &by.refused);
-    let rest = bindings(entries, amount, now, Some((by.place, by.refused.counter)));
-    Denied { now, reason: Reason::Limits(first, rest) }
+    let mut all = vec![binding(&entries[by.place], &by.refused)];
+    all.extend(bindings(entries, amount, now, Some((by.place, by.refused.counter))));
+    Denied { now, reason: Reason::Limits(all) }
 }
 
 /// What a reservation would be answered.
 pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> Peek {
-    let mut all = bindings(entries, |plan| plan.estimate(estimate), now, None).into_iter();
-    match all.next() {
-        None => Peek::WouldAdmit,
-        Some(first) => {
-            Peek::WouldDeny(Denied { now, reason: Reason::Limits(first, all.collect()) })
-        }
+    let all = bindings(entries, |plan| plan.estimate(estimate), now, None);
+    if all.is_empty() {
+        return Peek::WouldAdmit;
     }
+    Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
 /// Every counter that an amount does not fit under, in the order of the route.

@@ -209,7 +209,6 @@ impl Events {
             self.subscribers.compare_and_swap(&subscribers, kept);
         }
     }
-
 }
 
 impl Notices for Events {

@@ -168,9 +168,8 @@ impl Engine {
         });
         let Some(granted) = granted else {
             let plan = entry.snapshot().plan.counters[0].clone();
-            let prepaid = plan.is_some_and(|plan| {
-                plan.dimension == Dimension::Money && plan.period.is_never()
-            });
+            let prepaid = plan
+                .is_some_and(|plan| plan.dimension == Dimension::Money && plan.period.is_never());
             let limit = limit.clone();
             return Err(if prepaid {
                 OperatorError::TooLarge { limit }
@@ -219,9 +218,7 @@ impl Engine {
     ) -> Result<(), OperatorError> {
         let entry = self.find(limit)?;
         let counter = counter_of(&entry, dimension)?;
-        self.grant(&entry, counter, |seen| {
-            Some(Grant { instead: None, ..seen.grant(counter) })
-        });
+        self.grant(&entry, counter, |seen| Some(Grant { instead: None, ..seen.grant(counter) }));
         Ok(())
     }
 
@@ -256,11 +253,9 @@ impl Engine {
                 window: window.span,
                 generation: window.generation,
             },
-            Reset::Lost { window } => ResetOutcome::Lost {
-                dimension,
-                window: window.span,
-                generation: window.generation,
-            },
+            Reset::Lost { window } => {
+                ResetOutcome::Lost { dimension, window: window.span, generation: window.generation }
+            }
         })
     }
 }

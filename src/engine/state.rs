@@ -114,7 +114,9 @@ pub enum StateError {
         limit: LimitId,
     },
     /// A limit that is another kind in the engine.
-    #[error("limits[{index}].kind: {limit} is a {found} in the document and a {kind} in the engine")]
+    #[error(
+        "limits[{index}].kind: {limit} is a {found} in the document and a {kind} in the engine"
+    )]
     Kind {
         /// The place.
         index: usize,
@@ -233,7 +235,9 @@ fn export(entry: &Arc<Entry>, now: Timestamp) -> LimitState {
 
 fn slot(kind: LimitKind, dimension: Dimension) -> Option<usize> {
     match (kind, dimension) {
-        (LimitKind::Budget, Dimension::Money) | (LimitKind::RateLimit, Dimension::Tokens) => Some(0),
+        (LimitKind::Budget, Dimension::Money) | (LimitKind::RateLimit, Dimension::Tokens) => {
+            Some(0)
+        }
         (LimitKind::RateLimit, Dimension::Requests) => Some(1),
         _ => None,
     }

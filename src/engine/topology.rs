@@ -241,7 +241,11 @@ pub(crate) fn set_limit(
     at: &At,
 ) -> Upserted {
     if let Some(entry) = store.limit(limit) {
-        return if entry.replan(plan, anchor, at) { Upserted::Changed } else { Upserted::Unchanged };
+        return if entry.replan(plan, anchor, at) {
+            Upserted::Changed
+        } else {
+            Upserted::Unchanged
+        };
     }
     let anchor = anchor.unwrap_or(at.now);
     let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);
@@ -308,18 +312,15 @@ fn owned(store: &Store, owner: &OwnerId) -> Owner {
 }
 
 fn a_child(store: &Store, owner: &OwnerId) -> OwnerId {
-    let is_child = |id: &OwnerId| {
-        store.owner(id).is_some_and(|found| found.parents.contains(owner))
-    };
+    let is_child =
+        |id: &OwnerId| store.owner(id).is_some_and(|found| found.parents.contains(owner));
     store.owners().into_iter().find(is_child).expect("children are counted under the writer's lock")
 }
 
-fn check_parents(
-    store: &Store,
-    owner: &OwnerId,
-    parents: &[OwnerId],
-) -> Result<(), TopologyError> {
-    if let Some(pair) = parents.iter().chain((!parents.is_empty()).then_some(owner)).find(|id| id.is_pair()) {
+fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<(), TopologyError> {
+    if let Some(pair) =
+        parents.iter().chain((!parents.is_empty()).then_some(owner)).find(|id| id.is_pair())
+    {
         return Err(TopologyError::PairInHierarchy { pair: pair.clone() });
     }
     for (i, parent) in parents.iter().enumerate() {

@@ -115,9 +115,8 @@ impl Entry {
         for counter in 0..COUNTERS {
             let Some(plan) = &snapshot.plan.counters[counter] else { continue };
             let amount = plan.estimate(usage);
-            let held = self.update(&mut snapshot, counter, at, |window, counts| {
-                admit(window, counts, amount)
-            });
+            let held = self
+                .update(&mut snapshot, counter, at, |window, counts| admit(window, counts, amount));
             let window = snapshot.windows[counter];
             match held {
                 Ok(_) => holds(Hold {
@@ -151,8 +150,8 @@ impl Entry {
         if more == 0 {
             return Ok((hold, 0));
         }
-        let held = self
-            .update(&mut snapshot, counter, at, |window, counts| admit(window, counts, more));
+        let held =
+            self.update(&mut snapshot, counter, at, |window, counts| admit(window, counts, more));
         let window = snapshot.windows[counter];
         match held {
             Ok(_) if window.generation == hold.generation => {

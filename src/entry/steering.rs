@@ -50,7 +50,8 @@ impl Entry {
         if let Some(next) = &next {
             // Usage that was below a threshold may be above it now.
             for counter in 0..COUNTERS {
-                if let Ok(counts) = self.slots[counter].counter.read(next.windows[counter].generation)
+                if let Ok(counts) =
+                    self.slots[counter].counter.read(next.windows[counter].generation)
                 {
                     self.sound(next, counter, counts, at);
                 }

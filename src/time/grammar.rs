@@ -231,7 +231,7 @@ impl Number<'_> {
         let numerator: u128 = digits.parse().map_err(|_| Fault::TooFine)?;
         let denominator = 10_u128.pow(u32::try_from(digits.len()).expect("at most 18"));
         let product = numerator * u128::from(each);
-        if product % denominator != 0 {
+        if !product.is_multiple_of(denominator) {
             return Err(Fault::TooFine);
         }
         let part = u64::try_from(product / denominator).expect("a fraction is less than `each`");

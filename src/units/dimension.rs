@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Money;
+
 /// What a limit counts. Each dimension has a counter and a window of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
@@ -38,6 +40,14 @@ impl Dimension {
             Dimension::Requests => "requests",
             Dimension::InFlight => "in_flight",
         }
+    }
+}
+
+/// An amount of a dimension as people read it: money in units, the others as they are.
+pub(crate) fn amount_text(dimension: Dimension, amount: u64) -> String {
+    match (dimension, Money::from_nanos(amount)) {
+        (Dimension::Money, Ok(money)) => money.to_string(),
+        _ => amount.to_string(),
     }
 }
 

@@ -71,6 +71,11 @@ impl TokenWeights {
         Ok(u32::try_from(thousandths).expect("at most u32::MAX was asked for"))
     }
 
+    /// Whether no token weighs anything.
+    pub fn is_zero(&self) -> bool {
+        *self == TokenWeights { input: 0, output: 0, cached: 0, cache_write: 0 }
+    }
+
     /// The tokens of a usage, each kind by its weight, rounded up once to whole tokens.
     ///
     /// # Errors
