@@ -232,6 +232,14 @@ fn period(length: Option<&str>, calendar: Option<&CalendarText>) -> Result<Perio
 }
 
 impl Document {
+    /// Every owner with its parents.
+    pub fn family(&self) -> impl Iterator<Item = (OwnerId, Vec<OwnerId>)> {
+        self.owners.iter().map(|owner| {
+            let parents = owner.parents.iter().map(|&parent| self.owners[parent].id.clone());
+            (owner.id.clone(), parents.collect())
+        })
+    }
+
     /// The owners that requests of a key for a model name themselves.
     pub fn named(&self, key: usize, model: usize) -> Vec<OwnerId> {
         let model = self.models[model].owner;

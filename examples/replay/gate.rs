@@ -3,11 +3,12 @@
 use super::cli::Admission;
 use super::document::Document;
 use super::failure::Failure;
+use super::install::install;
 use super::log::Ending;
 use super::traffic::{Fate, Request};
 use std::fmt::Display;
 use tollkeeper::{
-    Binding, Clock, Config, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route,
+    Binding, Clock, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route,
     Subscription, Usage,
 };
 
@@ -34,16 +35,14 @@ impl Gate {
     /// Opens a gate. The windows of rolling periods begin at the clock's time.
     pub fn open(
         name: &str,
-        text: &str,
         document: &Document,
         admission: Admission,
         clock: impl Clock,
     ) -> Result<Gate, Failure> {
         let refused = |why: &dyn Display| Failure::Input(format!("{name}: {why}"));
-        let config = Config::from_toml(text).map_err(|why| refused(&why))?;
         let engine = Engine::builder().clock(clock).build();
         let events = engine.subscribe(QUEUE);
-        engine.apply(&config).map_err(|why| refused(&why))?;
+        install(&engine, document).map_err(|why| refused(&why))?;
         let route = |key, model| engine.route(&document.named(key, model));
         let routes = (0..document.keys.len())
             .map(|key| (0..document.models.len()).map(|model| route(key, model)).collect())
