@@ -120,6 +120,10 @@ impl Audit<'_> {
             self.under_way[rule] += coming(&self.rules[rule], request);
             let settled = self.books.accounts[rule].page(at).settled;
             self.excess(rule, settled + self.under_way[rule]);
+            // The others are charged, and so marked, when they end.
+            if self.rules[rule].dimension == Dimension::InFlight {
+                self.books.mark(rule, self.under_way[rule], at);
+            }
         }
     }
 
@@ -196,9 +200,11 @@ impl Audit<'_> {
             let page = self.books.accounts[rule].page(reading.at);
             let (settled, held) = (page.settled, page.held);
             let name = || self.rules[rule].name();
-            self.laws.check("L1", counter.settled == settled && counter.window == page.span, || {
-                format!("{} at {}: {counter:?}, not {page:?}", name(), reading.at)
-            });
+            self.laws.check(
+                "L1",
+                counter.settled == settled && counter.window == page.span,
+                || format!("{} at {}: {counter:?}, not {page:?}", name(), reading.at),
+            );
             self.laws.check("L6", counter.held == held, || {
                 format!("{} at {}: {} held, not {held}", name(), reading.at, counter.held)
             });

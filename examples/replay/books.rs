@@ -29,6 +29,11 @@ impl Page {
         self.settled + self.held
     }
 
+    /// Whether anything happened in it.
+    pub fn is_blank(&self) -> bool {
+        self.committed() == 0 && self.admitted == 0 && self.denied == 0
+    }
+
     /// How far it ever was above its limit.
     pub fn over(&self) -> u64 {
         self.most.map_or(0, |most| self.peak.saturating_sub(most))
@@ -159,6 +164,15 @@ impl Books {
     pub fn deny(&mut self, rule: usize, at: Timestamp) {
         self.accounts[rule].page(at).denied += 1;
         self.accounts[rule].minute(at).denied += 1;
+    }
+
+    /// Marks how much a rule's page would have had, were it held.
+    pub fn mark(&mut self, rule: usize, amount: u64, at: Timestamp) {
+        let account = &mut self.accounts[rule];
+        let page = account.page(at);
+        page.peak = page.peak.max(amount);
+        let minute = account.minute(at);
+        minute.peak = minute.peak.max(amount);
     }
 
     /// Counts an admission on rules that hold nothing for it.

@@ -164,8 +164,7 @@ fn rules(owner: &OwnerText, rules: &mut Vec<Rule>) -> Result<(), String> {
         rule(&budget.id, Dimension::Money, budget.limit.map(Money::as_nanos), period, even);
     }
     for limit in &owner.rate_limits {
-        let counters =
-            [(Dimension::Tokens, &limit.tokens), (Dimension::Requests, &limit.requests)];
+        let counters = [(Dimension::Tokens, &limit.tokens), (Dimension::Requests, &limit.requests)];
         for (dimension, counter) in counters {
             let Some(counter) = counter else { continue };
             let (most, period, weights) = counter.read()?;
@@ -262,9 +261,8 @@ impl Document {
         let pairs: Vec<usize> =
             self.pairs.iter().filter(|(_, of)| both(of)).map(|(pair, _)| *pair).collect();
         owners.extend(pairs);
-        let applies = |rule: &Rule| {
-            owners.iter().any(|&owner| self.owners[owner].id.as_str() == rule.owner)
-        };
+        let applies =
+            |rule: &Rule| owners.iter().any(|&owner| self.owners[owner].id.as_str() == rule.owner);
         let rules = (0..self.rules.len()).filter(|&rule| applies(&self.rules[rule])).collect();
         Way { owners, rules }
     }

@@ -13,13 +13,25 @@ pub enum Failure {
     #[error("{0}\n--strict stops at the first malformed row; without it the row is left out")]
     Strict(Malformed),
     /// A result cannot be written.
-    #[error("cannot write {what}: {why}")]
-    Output { what: String, why: String },
+    #[error("cannot write the result: {0}")]
+    Output(std::io::Error),
+    /// Nobody reads the result any more.
+    #[error("nobody reads the result")]
+    Unread,
 }
 
 impl From<Malformed> for Failure {
     fn from(row: Malformed) -> Failure {
         Failure::Strict(row)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(why: std::io::Error) -> Failure {
+        match why.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::Unread,
+            _ => Failure::Output(why),
+        }
     }
 }
 

@@ -31,9 +31,9 @@ impl Found {
         self.pages.iter().map(|page| page.denied).sum()
     }
 
-    /// The window that went furthest above its limit, or came nearest to it.
+    /// The window that went furthest above its limit, or came nearest to it; of several the first.
     pub fn worst(&self) -> Option<&Page> {
-        self.pages.iter().max_by_key(|page| page.peak)
+        self.pages.iter().rev().max_by_key(|page| page.peak)
     }
 }
 
@@ -49,5 +49,10 @@ impl Overshoots {
 
     pub fn of(&self, dimension: Dimension) -> u64 {
         self.0.get(&dimension).copied().unwrap_or(0)
+    }
+
+    /// Whether there was any.
+    pub fn any(&self) -> bool {
+        self.0.values().any(|&excess| excess > 0)
     }
 }

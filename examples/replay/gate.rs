@@ -8,8 +8,8 @@ use super::log::Ending;
 use super::traffic::{Fate, Request};
 use std::fmt::Display;
 use tollkeeper::{
-    Binding, Clock, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route,
-    Subscription, Usage,
+    Binding, Clock, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route, Subscription,
+    Usage,
 };
 
 /// Room for the events of a minute or so; the replay empties it more often than that.

@@ -4,7 +4,9 @@ use super::document::Document;
 use super::rule::Rule;
 use std::collections::BTreeMap;
 use std::error::Error;
-use tollkeeper::{Budget, Concurrency, Dimension, Engine, Limit, LimitId, Money, OwnerId, RateLimit};
+use tollkeeper::{
+    Budget, Concurrency, Dimension, Engine, Limit, LimitId, Money, OwnerId, RateLimit,
+};
 
 /// Puts them in, parents first.
 pub fn install(engine: &Engine, document: &Document) -> Result<(), Box<dyn Error>> {

@@ -4,9 +4,15 @@
 //! ```text
 //! cargo run --release --example replay -- --help
 //! ```
+//!
+//! The way of a run: rows of a trace ([`trace`], [`generate`]) become requests ([`traffic`]), which
+//! pass or do not pass the [`gate`] in virtual time ([`run`], [`threads`]); the [`log`] of that is
+//! audited ([`audit`], [`census`]) and told ([`report`], [`json`], [`plot`]).
 
+mod amount;
 mod audit;
 mod books;
+mod census;
 mod cli;
 mod clients;
 mod closings;
@@ -22,44 +28,176 @@ mod json;
 mod laws;
 mod log;
 mod malformed;
+mod outcome;
 mod progress;
+mod report;
 mod rule;
 mod run;
 mod schedule;
 mod tally;
+mod threads;
 mod trace;
 mod traffic;
 
 use clap::Parser;
 use cli::Cli;
+use clients::Clients;
 use failure::Failure;
+use malformed::Rejects;
+use outcome::{Outcome, Source};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tollkeeper::{ManualClock, Timestamp};
+
+/// So many malformed rows are told one by one.
+const TOLD: usize = 20;
+/// Tables are this wide where there is no terminal to ask, unless COLUMNS says otherwise.
+const WIDTH: u16 = 100;
 
 fn main() -> ExitCode {
     replay(std::env::args_os(), &mut std::io::stdout(), &mut std::io::stderr()).into()
 }
 
-fn replay(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let cli = Cli::parse_from(args);
-    let mut rejects = malformed::Rejects::new(cli.strict);
-    let clients = match &cli.clients { None => clients::Clients::law(), Some(p) => clients::Clients::parse(&p.display().to_string(), &failure::read(p).unwrap(), &mut rejects).unwrap() };
-    let rows = match &cli.trace { None => generate::hour(cli.seed), Some(p) => trace::parse(&p.display().to_string(), &failure::read(p).unwrap(), &mut rejects).unwrap() };
-    let document = document::parse("built-in limits", document::DEFAULT).unwrap();
-    let requests = traffic::assemble(&rows, &clients, &document, cli.seed).unwrap();
-    let estimates: Vec<_> = requests.iter().map(|r| estimate::estimate(cli.estimate, r, &document).unwrap()).collect();
-    let start = requests[0].arrival;
-    let clock = tollkeeper::ManualClock::new(start);
-    let gate = gate::Gate::open("built-in limits", &document, cli.admission, clock.clone()).unwrap();
-    let began = std::time::Instant::now();
-    let log = run::replay(&gate, &clock, start, &requests, &estimates);
-    writeln!(out, "{:?}", began.elapsed()).unwrap();
-    let findings = audit::audit(&log, &requests, &document, start);
-    let tallies = tally::tally(&log, &requests, &document);
-    for law in findings.laws.iter() { writeln!(out, "{} {} {} {:?}", law.name, law.checks, law.breaches, law.told).unwrap(); }
-    for (o,t) in document.owners.iter().zip(&tallies.owners) { writeln!(out, "{} {} {} {} {} {:.2} {:?}", o.id, t.requests, t.admitted, t.denied, t.tokens, t.money as f64/1e9, t.denied_by).unwrap(); }
-    let t=&tallies.all; writeln!(out, "{} {} {} {} {:.2} {:?}", t.requests, t.admitted, t.denied, t.tokens, t.money as f64/1e9, t.denied_by).unwrap();
-    writeln!(out, "{:?}", findings.overshoot);
-    u8::from(!findings.laws.hold())
+/// One whole run: 0 if every law held, 1 if not, 2 if there was nothing to replay.
+pub fn replay(
+    args: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        // Help is an answer and belongs on stdout.
+        Err(told) if !told.use_stderr() => return write!(out, "{told}").map_or(2, |()| 0),
+        Err(told) => return write!(err, "{told}").map_or(2, |()| 2),
+    };
+    match run(&cli, out, err) {
+        Ok(true) => 0,
+        Ok(false) => 1,
+        // A reader that has seen enough is no failure of the replay.
+        Err(Failure::Unread) => 0,
+        Err(why) => {
+            let _ = writeln!(err, "replay: {why}");
+            2
+        }
+    }
+}
+
+/// Says whether every law held.
+fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Failure> {
+    let mut rejects = Rejects::new(cli.strict);
+    let limits = match &cli.limits {
+        Some(path) => (path.display().to_string(), text(path)?),
+        None => ("built in".to_owned(), document::DEFAULT.to_owned()),
+    };
+    let document = document::parse(&limits.0, &limits.1)?;
+    let (clients, client_source) = clients(cli, &mut rejects)?;
+    let (rows, trace) = rows(cli, &mut rejects)?;
+    tell(&rejects, err);
+
+    let requests = traffic::assemble(&rows, &clients, &document, cli.seed)?;
+    let estimates = requests
+        .iter()
+        .map(|request| estimate::estimate(cli.estimate, request, &document))
+        .collect::<Result<Vec<_>, _>>()?;
+    let start = minute_of(requests.first().map_or(Timestamp::UNIX_EPOCH, |first| first.arrival));
+    let (log, elapsed) = drive(cli, &limits.0, &document, start, &requests, &estimates)?;
+    let findings = match cli.threads {
+        None => audit::audit(&log, &requests, &document, start),
+        Some(_) => census::census(&log, &requests, &document, start),
+    };
+    let outcome = Outcome {
+        cli,
+        document: &document,
+        source: Source { trace, clients: client_source, limits: limits.0 },
+        start,
+        end: log.readings.last().map_or(start, |reading| reading.at),
+        findings,
+        tallies: tally::tally(&log, &requests, &document),
+        malformed: rejects.rows(),
+        elapsed,
+    };
+    let text = match cli.json {
+        true => format!("{}\n", json::object(&outcome)),
+        false => report::text(&outcome, width()),
+    };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
+    Ok(outcome.findings.laws.hold())
+}
+
+fn drive(
+    cli: &Cli,
+    name: &str,
+    document: &document::Document,
+    start: Timestamp,
+    requests: &[traffic::Request],
+    estimates: &[tollkeeper::Usage],
+) -> Result<(log::Log, Duration), Failure> {
+    match cli.threads {
+        None => {
+            let clock = ManualClock::new(start);
+            let gate = gate::Gate::open(name, document, cli.admission, clock.clone())?;
+            let began = Instant::now();
+            Ok((run::replay(&gate, &clock, start, requests, estimates), began.elapsed()))
+        }
+        Some(threads) => {
+            let clock = threads::ForwardClock::new(start);
+            let gate = gate::Gate::open(name, document, cli.admission, clock.clone())?;
+            let began = Instant::now();
+            let log = threads::replay(&gate, &clock, threads.into(), requests, estimates);
+            Ok((log, began.elapsed()))
+        }
+    }
+}
+
+fn clients(cli: &Cli, rejects: &mut Rejects) -> Result<(Clients, String), Failure> {
+    let (clients, source) = match &cli.clients {
+        None => (Clients::law(), "built in".to_owned()),
+        Some(path) => {
+            let name = path.display().to_string();
+            (Clients::parse(&name, &failure::read(path)?, rejects)?, name)
+        }
+    };
+    let [first, ten] = [1, 10].map(|count| clients.percent_of_first(count));
+    let count = clients.names.len();
+    let source = format!("{source}: {count}, the first with {first} %, ten with {ten} %");
+    Ok((clients, source))
+}
+
+fn rows(cli: &Cli, rejects: &mut Rejects) -> Result<(Vec<trace::Row>, String), Failure> {
+    match &cli.trace {
+        None => Ok((generate::hour(cli.seed), "generated".to_owned())),
+        Some(path) => {
+            let name = path.display().to_string();
+            Ok((trace::parse(&name, &failure::read(path)?, rejects)?, name))
+        }
+    }
+}
+
+fn text(path: &std::path::Path) -> Result<String, Failure> {
+    let bytes = failure::read(path)?;
+    String::from_utf8(bytes).map_err(|why| Failure::Input(format!("{}: {why}", path.display())))
+}
+
+/// Rolling windows begin on the minute, so that their times read well.
+fn minute_of(at: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(at.as_nanos() / 60_000_000_000 * 60_000_000_000)
+}
+
+/// Tells the malformed rows. A reader of stderr that is gone is not a reason to stop.
+fn tell(rejects: &Rejects, err: &mut dyn Write) {
+    for row in rejects.rows().iter().take(TOLD) {
+        let _ = writeln!(err, "left out: {row}");
+    }
+    let more = rejects.rows().len().saturating_sub(TOLD);
+    if more > 0 {
+        let _ = writeln!(err, "left out: {more} more malformed rows; --json tells all of them");
+    }
+}
+
+/// The terminal's width, or what COLUMNS says, or [`WIDTH`].
+fn width() -> u16 {
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+    comfy_table::Table::new().width().or_else(columns).unwrap_or(WIDTH).max(80)
 }

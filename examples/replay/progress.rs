@@ -18,7 +18,8 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(requests: usize) -> Progress {
-        let bar = ProgressBar::with_draw_target(Some(requests as u64), ProgressDrawTarget::hidden());
+        let bar =
+            ProgressBar::with_draw_target(Some(requests as u64), ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Progress { bar, began: Instant::now(), hidden: true, done: 0 }
@@ -27,9 +28,18 @@ impl Progress {
     /// One more request was decided.
     pub fn tick(&mut self) {
         self.done += 1;
-        if self.done % EVERY != 0 {
-            return;
+        if self.done.is_multiple_of(EVERY) {
+            self.draw();
         }
+    }
+
+    /// So many requests are decided by now.
+    pub fn reach(&mut self, done: usize) {
+        self.done = done as u64;
+        self.draw();
+    }
+
+    fn draw(&mut self) {
         if self.hidden && self.began.elapsed() > MOMENT {
             self.hidden = false;
             // Draws nothing where stderr is not a terminal.

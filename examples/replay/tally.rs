@@ -3,7 +3,7 @@
 use super::audit::Ways;
 use super::document::Document;
 use super::log::{Ending, Log, What};
-use super::traffic::Request;
+use super::traffic::{Fate, Request};
 use std::collections::BTreeMap;
 use tollkeeper::{Dimension, Usage};
 
@@ -70,7 +70,7 @@ pub fn tally(log: &Log, requests: &[Request], document: &Document) -> Tallies {
                 each(&|tally| tally.book(&estimate));
             }
             What::Ended(Ending::Uncharged) => {
-                if request.fate == super::traffic::Fate::Vanishes {
+                if request.fate == Fate::Vanishes {
                     tallies.unbilled += request.usage.cost.as_nanos();
                 }
             }

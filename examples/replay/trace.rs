@@ -82,9 +82,9 @@ fn header(name: &str, first: Option<&ByteRecord>) -> Result<[usize; 3], Failure>
 fn row(record: &ByteRecord, columns: [usize; 3]) -> Result<Row, String> {
     let mut fields = [""; 3];
     for ((field, column), name) in fields.iter_mut().zip(columns).zip(COLUMNS) {
-        let bytes = record.get(column).ok_or_else(|| {
-            format!("the row has {} columns and no {name}", record.len())
-        })?;
+        let bytes = record
+            .get(column)
+            .ok_or_else(|| format!("the row has {} columns and no {name}", record.len()))?;
         *field = std::str::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?.trim();
     }
     Ok(Row {
