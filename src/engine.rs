@@ -1,5 +1,7 @@
 //! The engine: the public face of budgets, rate limits and concurrency limits.
 
+#[cfg(feature = "serde")]
+mod apply;
 mod decision;
 mod events;
 mod operator;
@@ -9,6 +11,8 @@ mod route;
 mod state;
 mod topology;
 
+#[cfg(feature = "serde")]
+pub use apply::Applied;
 pub use decision::{Binding, Decision, Denied, Peek, Retry};
 pub use events::{Event, EventKind, Subscription};
 pub use operator::{Lasts, OperatorError, ResetOutcome, Sweep};

@@ -25,6 +25,8 @@ mod snapshot;
 // The loom ceiling. What is above is not modelled, so it is not there under loom.
 
 // Floors 3 and 4.
+#[cfg(all(feature = "serde", not(tollkeeper_loom)))]
+mod config;
 #[cfg(not(tollkeeper_loom))]
 mod engine;
 #[cfg(not(tollkeeper_loom))]
@@ -35,6 +37,10 @@ mod tests;
 
 pub use budget::Budget;
 pub use concurrency::Concurrency;
+#[cfg(all(feature = "serde", not(tollkeeper_loom)))]
+pub use config::{Config, ConfigError};
+#[cfg(all(feature = "serde", not(tollkeeper_loom)))]
+pub use engine::Applied;
 #[cfg(not(tollkeeper_loom))]
 pub use engine::{
     Binding, CounterState, CounterUsage, Decision, Denied, Engine, EngineBuilder, Event, EventKind,
@@ -51,6 +57,6 @@ pub use time::{
     TimestampError, Weekday, Zone,
 };
 pub use units::{
-    Accepted, DecimalError, Dimension, DimensionError, Money, MoneyError, Price, PriceError,
+    AcceptedNumber, DecimalError, Dimension, DimensionError, Money, MoneyError, Price, PriceError,
     PriceTable, TokenWeights, Usage, WeightError, parse_count,
 };
