@@ -52,23 +52,23 @@ pub struct Minute {
 #[derive(Debug)]
 pub struct Account {
     pub rule: Rule,
-    anchor: Timestamp,
+    start: Timestamp,
     /// Ascending; the last is the open one.
     pub pages: Vec<Page>,
     pub minutes: BTreeMap<u64, Minute>,
 }
 
 impl Account {
-    fn new(rule: Rule, anchor: Timestamp) -> Account {
-        let first = Page::new(rule.window(anchor, anchor), rule.most);
-        Account { rule, anchor, pages: vec![first], minutes: BTreeMap::new() }
+    fn new(rule: Rule, start: Timestamp) -> Account {
+        let first = Page::new(rule.window(start, start), rule.most);
+        Account { rule, start, pages: vec![first], minutes: BTreeMap::new() }
     }
 
     /// The page of an instant, which is not before the open one.
     pub fn page(&mut self, at: Timestamp) -> &mut Page {
         let open = self.pages.last().expect("there is a page from the beginning");
         if at >= open.span.end && open.span.end != Timestamp::MAX {
-            self.pages.push(Page::new(self.rule.window(self.anchor, at), self.rule.most));
+            self.pages.push(Page::new(self.rule.window(self.start, at), self.rule.most));
         }
         self.pages.last_mut().expect("there is a page from the beginning")
     }
@@ -86,7 +86,7 @@ impl Account {
     }
 
     fn minute(&mut self, at: Timestamp) -> &mut Minute {
-        let minute = at.saturating_since(self.anchor).as_secs() / 60;
+        let minute = at.saturating_since(self.start).as_secs() / 60;
         self.minutes.entry(minute).or_default()
     }
 
@@ -139,8 +139,8 @@ pub struct Books {
 }
 
 impl Books {
-    pub fn new(rules: &[Rule], anchor: Timestamp) -> Books {
-        let account = |rule: &Rule| Account::new(rule.clone(), anchor);
+    pub fn new(rules: &[Rule], start: Timestamp) -> Books {
+        let account = |rule: &Rule| Account::new(rule.clone(), start);
         Books { accounts: rules.iter().map(account).collect(), holds: HashMap::new() }
     }
 

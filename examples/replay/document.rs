@@ -8,7 +8,7 @@ use super::rule::Rule;
 use serde::Deserialize;
 use std::collections::HashMap;
 use tollkeeper::{
-    Alignment, Dimension, Money, OwnerId, Period, Price, TokenWeights, Weekday, Zone,
+    Alignment, Dimension, Money, OwnerId, Period, Timestamp, TokenWeights, Weekday, Zone,
 };
 
 /// The document that is used when none is given.
@@ -32,7 +32,6 @@ pub struct Owner {
 /// Something that has a price. If there is an owner `model:NAME`, requests for it have that owner.
 pub struct Model {
     pub name: String,
-    pub price: Price,
     pub owner: Option<usize>,
 }
 
@@ -70,11 +69,13 @@ struct BudgetText {
     limit: Option<Money>,
     period: Option<String>,
     calendar: Option<CalendarText>,
+    anchor: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
 struct RateLimitText {
     id: String,
+    anchor: Option<Timestamp>,
     tokens: Option<CounterText>,
     requests: Option<CounterText>,
 }
@@ -109,8 +110,6 @@ struct CalendarText {
 #[derive(Deserialize)]
 struct PriceText {
     model: String,
-    #[serde(flatten)]
-    price: Price,
 }
 
 /// Reads a document that the engine has accepted.
@@ -140,9 +139,9 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Failure> {
         }
         document.owners.push(Owner { id: owner.id.clone(), parents });
     }
-    for PriceText { model, price } in text.prices {
-        let owner = OwnerId::new("model", &model).ok().and_then(|id| place.get(&id).copied());
-        document.models.push(Model { name: model, price, owner });
+    for PriceText { model: name } in text.prices {
+        let owner = OwnerId::new("model", &name).ok().and_then(|id| place.get(&id).copied());
+        document.models.push(Model { name, owner });
     }
     if document.keys.is_empty() {
         return Err(unreadable(&"a replay needs at least one owner of kind key, like key:k1"));
@@ -154,25 +153,25 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Failure> {
 }
 
 fn rules(owner: &OwnerText, rules: &mut Vec<Rule>) -> Result<(), String> {
-    let mut rule = |limit: &str, dimension, most, period, weights| {
+    let mut rule = |limit: &str, dimension, (most, period, weights), anchor| {
         let (limit, owner) = (limit.to_owned(), owner.id.to_string());
-        rules.push(Rule { limit, owner, dimension, most, period, weights });
+        rules.push(Rule { limit, owner, dimension, most, period, weights, anchor });
     };
     let even = TokenWeights::default();
     for budget in &owner.budgets {
         let period = period(budget.period.as_deref(), budget.calendar.as_ref())?;
-        rule(&budget.id, Dimension::Money, budget.limit.map(Money::as_nanos), period, even);
+        let most = budget.limit.map(Money::as_nanos);
+        rule(&budget.id, Dimension::Money, (most, period, even), budget.anchor);
     }
     for limit in &owner.rate_limits {
         let counters = [(Dimension::Tokens, &limit.tokens), (Dimension::Requests, &limit.requests)];
         for (dimension, counter) in counters {
             let Some(counter) = counter else { continue };
-            let (most, period, weights) = counter.read()?;
-            rule(&limit.id, dimension, most, period, weights);
+            rule(&limit.id, dimension, counter.read()?, limit.anchor);
         }
     }
     for limit in &owner.concurrency {
-        rule(&limit.id, Dimension::InFlight, Some(limit.limit), Period::NEVER, even);
+        rule(&limit.id, Dimension::InFlight, (Some(limit.limit), Period::NEVER, even), None);
     }
     Ok(())
 }
@@ -231,14 +230,6 @@ fn period(length: Option<&str>, calendar: Option<&CalendarText>) -> Result<Perio
 }
 
 impl Document {
-    /// Every owner with its parents.
-    pub fn family(&self) -> impl Iterator<Item = (OwnerId, Vec<OwnerId>)> {
-        self.owners.iter().map(|owner| {
-            let parents = owner.parents.iter().map(|&parent| self.owners[parent].id.clone());
-            (owner.id.clone(), parents.collect())
-        })
-    }
-
     /// The owners that requests of a key for a model name themselves.
     pub fn named(&self, key: usize, model: usize) -> Vec<OwnerId> {
         let model = self.models[model].owner;

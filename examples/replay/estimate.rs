@@ -4,15 +4,16 @@ use super::cli::Estimate;
 use super::document::Document;
 use super::failure::Failure;
 use super::traffic::{Request, priced};
-use tollkeeper::{Money, Usage};
+use tollkeeper::{Money, PriceTable, Usage};
 
 /// What to hold for a request.
 pub fn estimate(
     policy: Estimate,
     request: &Request,
     document: &Document,
+    prices: &PriceTable,
 ) -> Result<Usage, Failure> {
-    let usage = request.usage;
+    let (usage, model) = (request.usage, &document.models[request.model]);
     match policy {
         Estimate::Exact => Ok(usage),
         Estimate::Twice => {
@@ -22,12 +23,10 @@ pub fn estimate(
                 cached_tokens: 2 * usage.cached_tokens,
                 ..usage
             };
-            priced(twice, request.model, document)
+            priced(twice, model, prices)
         }
         // Tokens sent can be counted beforehand, tokens received cannot.
-        Estimate::Fixed(output_tokens) => {
-            priced(Usage { output_tokens, ..usage }, request.model, document)
-        }
+        Estimate::Fixed(output_tokens) => priced(Usage { output_tokens, ..usage }, model, prices),
         Estimate::None => Ok(Usage { requests: 1, cost: Money::ZERO, ..Usage::default() }),
     }
 }

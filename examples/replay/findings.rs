@@ -50,9 +50,4 @@ impl Overshoots {
     pub fn of(&self, dimension: Dimension) -> u64 {
         self.0.get(&dimension).copied().unwrap_or(0)
     }
-
-    /// Whether there was any.
-    pub fn any(&self) -> bool {
-        self.0.values().any(|&excess| excess > 0)
-    }
 }

@@ -1,12 +1,10 @@
 //! The gate: what a gateway does with the engine, and all that the replay asks of it.
 
+use super::Limits;
 use super::cli::Admission;
-use super::document::Document;
 use super::failure::Failure;
-use super::install::install;
 use super::log::Ending;
 use super::traffic::{Fate, Request};
-use std::fmt::Display;
 use tollkeeper::{
     Binding, Clock, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route, Subscription,
     Usage,
@@ -33,16 +31,11 @@ pub enum Pass {
 
 impl Gate {
     /// Opens a gate. The windows of rolling periods begin at the clock's time.
-    pub fn open(
-        name: &str,
-        document: &Document,
-        admission: Admission,
-        clock: impl Clock,
-    ) -> Result<Gate, Failure> {
-        let refused = |why: &dyn Display| Failure::Input(format!("{name}: {why}"));
+    pub fn open(limits: &Limits, admission: Admission, clock: impl Clock) -> Result<Gate, Failure> {
+        let Limits { name, config, document } = limits;
         let engine = Engine::builder().clock(clock).build();
         let events = engine.subscribe(QUEUE);
-        install(&engine, document).map_err(|why| refused(&why))?;
+        engine.apply(config).map_err(|why| Failure::Input(format!("{name}: {why}")))?;
         let route = |key, model| engine.route(&document.named(key, model));
         let routes = (0..document.keys.len())
             .map(|key| (0..document.models.len()).map(|model| route(key, model)).collect())

@@ -23,7 +23,6 @@ mod failure;
 mod findings;
 mod gate;
 mod generate;
-mod install;
 mod json;
 mod laws;
 mod log;
@@ -42,14 +41,17 @@ mod traffic;
 use clap::Parser;
 use cli::Cli;
 use clients::Clients;
+use document::Document;
 use failure::Failure;
+use gate::Gate;
 use malformed::Rejects;
 use outcome::{Outcome, Source};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tollkeeper::{ManualClock, Timestamp};
+use tollkeeper::{Config, ManualClock, Timestamp, Usage};
+use traffic::Request;
 
 /// So many malformed rows are told one by one.
 const TOLD: usize = 20;
@@ -87,34 +89,26 @@ pub fn replay(
 /// Says whether every law held.
 fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Failure> {
     let mut rejects = Rejects::new(cli.strict);
-    let limits = match &cli.limits {
-        Some(path) => (path.display().to_string(), text(path)?),
-        None => ("built in".to_owned(), document::DEFAULT.to_owned()),
-    };
-    let document = document::parse(&limits.0, &limits.1)?;
+    let limits = limits(cli)?;
     let (clients, client_source) = clients(cli, &mut rejects)?;
     let (rows, trace) = rows(cli, &mut rejects)?;
     tell(&rejects, err);
 
-    let requests = traffic::assemble(&rows, &clients, &document, cli.seed)?;
-    let estimates = requests
-        .iter()
-        .map(|request| estimate::estimate(cli.estimate, request, &document))
-        .collect::<Result<Vec<_>, _>>()?;
-    let start = minute_of(requests.first().map_or(Timestamp::UNIX_EPOCH, |first| first.arrival));
-    let (log, elapsed) = drive(cli, &limits.0, &document, start, &requests, &estimates)?;
+    let hour = Hour::new(cli, &rows, &clients, &limits)?;
+    let (log, elapsed) = drive(cli, &limits, &hour)?;
+    let (document, start) = (&limits.document, hour.start);
     let findings = match cli.threads {
-        None => audit::audit(&log, &requests, &document, start),
-        Some(_) => census::census(&log, &requests, &document, start),
+        None => audit::audit(&log, &hour.requests, document, start),
+        Some(_) => census::census(&log, &hour.requests, document, start),
     };
     let outcome = Outcome {
         cli,
-        document: &document,
-        source: Source { trace, clients: client_source, limits: limits.0 },
+        document,
+        source: Source { trace, clients: client_source, limits: limits.name.clone() },
         start,
         end: log.readings.last().map_or(start, |reading| reading.at),
         findings,
-        tallies: tally::tally(&log, &requests, &document),
+        tallies: tally::tally(&log, &hour.requests, document),
         malformed: rejects.rows(),
         elapsed,
     };
@@ -126,29 +120,65 @@ fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Fail
     Ok(outcome.findings.laws.hold())
 }
 
-fn drive(
-    cli: &Cli,
-    name: &str,
-    document: &document::Document,
+/// A limits document: as the engine takes it, and as the audit reads it.
+struct Limits {
+    name: String,
+    config: Config,
+    document: Document,
+}
+
+/// What is replayed.
+struct Hour {
     start: Timestamp,
-    requests: &[traffic::Request],
-    estimates: &[tollkeeper::Usage],
-) -> Result<(log::Log, Duration), Failure> {
+    requests: Vec<Request>,
+    estimates: Vec<Usage>,
+}
+
+impl Hour {
+    fn new(
+        cli: &Cli,
+        rows: &[trace::Row],
+        clients: &Clients,
+        limits: &Limits,
+    ) -> Result<Hour, Failure> {
+        let (document, prices) = (&limits.document, limits.config.prices());
+        let requests = traffic::assemble(rows, clients, document, prices, cli.seed)?;
+        let estimate = |it: &Request| estimate::estimate(cli.estimate, it, document, prices);
+        let estimates = requests.iter().map(estimate).collect::<Result<_, _>>()?;
+        let first = requests.first().map_or(Timestamp::UNIX_EPOCH, |first| first.arrival);
+        Ok(Hour { start: minute_of(first), requests, estimates })
+    }
+}
+
+/// Replays the hour, and says how long that took by the wall.
+fn drive(cli: &Cli, limits: &Limits, hour: &Hour) -> Result<(log::Log, Duration), Failure> {
+    let Hour { start, requests, estimates } = hour;
     match cli.threads {
         None => {
-            let clock = ManualClock::new(start);
-            let gate = gate::Gate::open(name, document, cli.admission, clock.clone())?;
+            let clock = ManualClock::new(*start);
+            let gate = Gate::open(limits, cli.admission, clock.clone())?;
             let began = Instant::now();
-            Ok((run::replay(&gate, &clock, start, requests, estimates), began.elapsed()))
+            Ok((run::replay(&gate, &clock, *start, requests, estimates), began.elapsed()))
         }
         Some(threads) => {
-            let clock = threads::ForwardClock::new(start);
-            let gate = gate::Gate::open(name, document, cli.admission, clock.clone())?;
+            let clock = threads::ForwardClock::new(*start);
+            let gate = Gate::open(limits, cli.admission, clock.clone())?;
             let began = Instant::now();
             let log = threads::replay(&gate, &clock, threads.into(), requests, estimates);
             Ok((log, began.elapsed()))
         }
     }
+}
+
+fn limits(cli: &Cli) -> Result<Limits, Failure> {
+    let (name, text) = match &cli.limits {
+        Some(path) => (path.display().to_string(), text(path)?),
+        None => ("built in".to_owned(), document::DEFAULT.to_owned()),
+    };
+    let config =
+        Config::from_toml(&text).map_err(|why| Failure::Input(format!("{name}: {why}")))?;
+    let document = document::parse(&name, &text)?;
+    Ok(Limits { name, config, document })
 }
 
 fn clients(cli: &Cli, rejects: &mut Rejects) -> Result<(Clients, String), Failure> {

@@ -87,7 +87,7 @@ fn wrapped(label: &str, indent: usize, text: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut line = format!("{label:<indent$}");
     let mut first = true;
-    for word in text.split_whitespace() {
+    for word in text.split([' ', '\n']) {
         if !first && line.chars().count() + 1 + word.chars().count() > width {
             lines.push_str(line.trim_end());
             lines.push('\n');
@@ -99,7 +99,8 @@ fn wrapped(label: &str, indent: usize, text: &str, width: usize) -> String {
         }
         line.push_str(word);
     }
-    lines + line.trim_end()
+    // What must not be broken has blanks of its own until here.
+    (lines + line.trim_end()).replace('\u{a0}', " ")
 }
 
 /// A table whose columns never wrap, except the last if it is said to.
@@ -110,8 +111,9 @@ fn table(width: u16, header: &[&str], right: &[usize], wraps: bool) -> Table {
     table.set_width(width);
     table.set_header(header);
     let last = header.len() - 1;
+    let between = if width < FULL { 1 } else { 2 };
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index == last { 0 } else { 2 }));
+        column.set_padding((0, if index == last { 0 } else { between }));
         if index != last || !wraps {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }

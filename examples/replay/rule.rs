@@ -16,6 +16,8 @@ pub struct Rule {
     pub most: Option<u64>,
     pub period: Period,
     pub weights: TokenWeights,
+    /// Where the document has its windows begin, if it says so.
+    pub anchor: Option<Timestamp>,
 }
 
 impl Rule {
@@ -37,8 +39,9 @@ impl Rule {
         }
     }
 
-    /// The window of an instant.
-    pub fn window(&self, anchor: Timestamp, at: Timestamp) -> Span {
+    /// The window of an instant, for a limit that was created at `start`.
+    pub fn window(&self, start: Timestamp, at: Timestamp) -> Span {
+        let anchor = self.anchor.unwrap_or(start);
         match self.period.fixed_length() {
             // Computed here again: whole periods from the anchor.
             Some(length) => {

@@ -1,12 +1,12 @@
 //! Requests: rows of a trace that were given a client, a key, a model, a price and a fate.
 
 use super::clients::Clients;
-use super::document::Document;
+use super::document::{Document, Model};
 use super::draw::{Dice, MILLION, Purpose};
 use super::failure::Failure;
 use super::trace::Row;
 use std::time::Duration;
-use tollkeeper::{Money, Timestamp, Usage};
+use tollkeeper::{PriceTable, Timestamp, Usage};
 
 /// So many of a million requests fail upstream before they have cost anything.
 const FAILS: u64 = 10_000;
@@ -29,15 +29,14 @@ const EACH_OUTPUT: Duration = Duration::from_millis(15);
 const JITTER: (u64, u64) = (80, 120);
 
 /// What is drawn for a request, in words, for the output.
-pub const LAW: &str = "70 % ask for the first model of the document, 30 % for the others; 30 % \
-find 25 to 90 % of their context cached; 1 % fail upstream, 1 % lose their client half way.";
+pub const LAW: &str = "70\u{a0}% ask for the first model of the document, \
+30\u{a0}% for the others; 30\u{a0}% find 25 to 90\u{a0}% of their context cached; 1\u{a0}% fail \
+upstream, 1\u{a0}% lose their client half way.";
 
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub arrival: Timestamp,
-    /// Rank of the client among [`Clients`].
-    pub client: usize,
     /// Index among the keys of the document.
     pub key: usize,
     /// Index among the models of the document.
@@ -65,6 +64,7 @@ pub fn assemble(
     rows: &[Row],
     clients: &Clients,
     document: &Document,
+    prices: &PriceTable,
     seed: u64,
 ) -> Result<Vec<Request>, Failure> {
     let mut who = Dice::new(seed, Purpose::Clients);
@@ -75,10 +75,9 @@ pub fn assemble(
             let drawn = Traits::draw(row, document.models.len(), &mut traits);
             // Round robin by rank, so that every key has some large and some small clients.
             let key = client % document.keys.len();
-            let usage = drawn.usage(row, document)?;
+            let usage = drawn.usage(row, document, prices)?;
             Ok(Request {
                 arrival: row.at,
-                client,
                 key,
                 model: drawn.model,
                 usage,
@@ -124,7 +123,7 @@ impl Traits {
         }
     }
 
-    fn usage(&self, row: &Row, document: &Document) -> Result<Usage, Failure> {
+    fn usage(&self, row: &Row, document: &Document, prices: &PriceTable) -> Result<Usage, Failure> {
         let usage = Usage {
             input_tokens: row.input_tokens - self.cached,
             output_tokens: row.output_tokens,
@@ -132,7 +131,7 @@ impl Traits {
             requests: 1,
             ..Usage::default()
         };
-        priced(usage, self.model, document)
+        priced(usage, &document.models[self.model], prices)
     }
 }
 
@@ -151,11 +150,9 @@ fn nanos(of: Duration) -> u64 {
 }
 
 /// The usage with what it costs.
-pub fn priced(usage: Usage, model: usize, document: &Document) -> Result<Usage, Failure> {
-    let model = &document.models[model];
-    let cost: Money = model
-        .price
-        .cost(&usage)
+pub fn priced(usage: Usage, model: &Model, prices: &PriceTable) -> Result<Usage, Failure> {
+    let cost = prices
+        .cost(&model.name, &usage)
         .map_err(|why| Failure::Input(format!("model {}: {why}", model.name)))?;
     Ok(Usage { cost, ..usage })
 }
