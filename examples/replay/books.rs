@@ -162,8 +162,9 @@ impl Books {
 
     /// Counts a denial on the rule that refused.
     pub fn deny(&mut self, rule: usize, at: Timestamp) {
-        self.accounts[rule].page(at).denied += 1;
-        self.accounts[rule].minute(at).denied += 1;
+        let account = &mut self.accounts[rule];
+        account.change(at, |page| page.denied += 1);
+        account.minute(at).denied += 1;
     }
 
     /// Marks how much a rule's page would have had, were it held.

@@ -58,8 +58,8 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub threads: Option<u16>,
 
-    /// Draw the tightest limits, minute by minute
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw the tightest limits, minute by minute. Not with --threads, whose log has no minutes
+    #[arg(long, value_name = "FILE.svg", conflicts_with = "threads")]
     pub plot: Option<PathBuf>,
 
     /// Print one JSON object and nothing else; money is in nano-units of the currency

@@ -5,7 +5,7 @@
 
 use super::draw::{Dice, running_sums};
 use super::failure::Failure;
-use super::malformed::{Malformed, Rejects};
+use super::malformed::{Lines, Malformed, Rejects};
 use csv::{ByteRecord, ReaderBuilder};
 use std::collections::HashSet;
 
@@ -49,7 +49,7 @@ impl Clients {
     pub fn parse(name: &str, text: &[u8], rejects: &mut Rejects) -> Result<Clients, Failure> {
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
         let (mut clients, mut seen) = (Vec::new(), HashSet::new());
-        let mut record = ByteRecord::new();
+        let (mut record, mut lines) = (ByteRecord::new(), Lines::new(text));
         let mut first = true;
         while reader
             .read_byte_record(&mut record)
@@ -62,7 +62,7 @@ impl Clients {
             match client(&record, &mut seen) {
                 Ok(client) => clients.push(client),
                 Err(reason) => {
-                    let line = record.position().map_or(0, csv::Position::line);
+                    let line = record.position().map_or(0, |start| lines.of(start));
                     rejects.push(Malformed { file: name.to_owned(), line, reason })?;
                 }
             }

@@ -11,10 +11,11 @@ use tollkeeper::Timestamp;
 /// What the generator draws, in words, for the help text and the output.
 pub const LAW: &str = "\
 8,800 requests in 60 minutes. Arrivals: a Poisson process given its total, whose rate is constant \
-within a minute; the 60 rates are drawn from p0/p50/p100 = 1/155/585 requests a minute. 90\u{a0}% are \
-code completion: context tokens p50/p99 = 1469/7436, generated p50/p99 = 13/252. 10\u{a0}% are chat: \
-context 1020/4142, generated 129/601. All are drawn from quantile tables with straight lines \
-between them, in integers, with ChaCha8: a seed gives the same hour on every machine.";
+within a minute; the 60 rates are drawn from p0/p50/p100 = 1/155/585 requests a minute. \
+90\u{a0}% are code completion: context tokens p50/p99 = 1469/7436, generated p50/p99 = 13/252. \
+10\u{a0}% are chat: context 1020/4142, generated 129/601. All are drawn from quantile tables with \
+straight lines between them, in integers, with ChaCha8: a seed gives the same hour on every \
+machine.";
 
 /// When the generated hour begins: a Monday morning.
 pub const START: Timestamp = Timestamp::from_secs(1_767_603_600);

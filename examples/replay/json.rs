@@ -12,6 +12,7 @@ use tollkeeper::Dimension;
 pub fn object(outcome: &Outcome) -> Value {
     let (cli, all) = (outcome.cli, &outcome.tallies.all);
     let owners = outcome.document.owners.iter().zip(&outcome.tallies.owners);
+    let owners = owners.map(|(owner, tally)| owned(owner.id.as_str(), tally));
     let overshoot = |dimension: Dimension| {
         (dimension.to_string(), outcome.findings.overshoot.of(dimension).into())
     };
@@ -36,7 +37,7 @@ pub fn object(outcome: &Outcome) -> Value {
         "overshoot": overshoot,
         "laws_hold": outcome.findings.laws.hold(),
         "laws": outcome.findings.laws.iter().map(law).collect::<Vec<_>>(),
-        "owners": owners.map(|(owner, tally)| owned(&owner.id.to_string(), tally)).collect::<Vec<_>>(),
+        "owners": owners.collect::<Vec<_>>(),
         "limits": outcome.findings.accounts.iter().map(limit).collect::<Vec<_>>(),
         "malformed": outcome.malformed.iter().map(|row| {
             json!({ "file": row.file, "line": row.line, "reason": row.reason })

@@ -28,6 +28,7 @@ mod laws;
 mod log;
 mod malformed;
 mod outcome;
+mod plot;
 mod progress;
 mod report;
 mod rule;
@@ -112,6 +113,9 @@ fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Fail
         malformed: rejects.rows(),
         elapsed,
     };
+    if let Some(path) = &cli.plot {
+        plot::draw(&outcome, path)?;
+    }
     let text = match cli.json {
         true => format!("{}\n", json::object(&outcome)),
         false => report::text(&outcome, width()),

@@ -18,6 +18,33 @@ impl fmt::Display for Malformed {
     }
 }
 
+/// Tells the line of a record by where reading it began. The reader's own count is one behind where
+/// lines end with two characters, and where lines are blank.
+pub struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(text: &'a [u8]) -> Lines<'a> {
+        Lines { text, at: 0, line: 1 }
+    }
+
+    /// The line of the record that is read from this byte on. Records are asked for in order.
+    pub fn of(&mut self, start: &csv::Position) -> u64 {
+        let start = usize::try_from(start.byte()).unwrap_or(usize::MAX);
+        while let Some(&byte) = self.text.get(self.at) {
+            if self.at >= start && byte != b'\r' && byte != b'\n' {
+                break;
+            }
+            self.line += u64::from(byte == b'\n');
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
 /// Takes the malformed rows of the input files, or stops at the first.
 #[derive(Debug, Default)]
 pub struct Rejects {

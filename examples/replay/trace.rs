@@ -5,7 +5,7 @@
 //! out, because sorting would hide that a file is damaged or was joined wrongly.
 
 use super::failure::Failure;
-use super::malformed::{Malformed, Rejects};
+use super::malformed::{Lines, Malformed, Rejects};
 use csv::{ByteRecord, ReaderBuilder};
 use std::time::Duration;
 use tollkeeper::Timestamp;
@@ -30,14 +30,14 @@ pub fn parse(name: &str, text: &[u8], rejects: &mut Rejects) -> Result<Vec<Row>,
     // rest of the file as one field.
     let mut reader =
         ReaderBuilder::new().has_headers(false).flexible(true).quoting(false).from_reader(text);
-    let mut record = ByteRecord::new();
+    let (mut record, mut lines) = (ByteRecord::new(), Lines::new(text));
     let columns = header(name, read(name, &mut reader, &mut record)?.then_some(&record))?;
     let mut rows: Vec<Row> = Vec::new();
     while read(name, &mut reader, &mut record)? {
         match row(&record, columns).and_then(|row| in_order(rows.last(), row)) {
             Ok(row) => rows.push(row),
             Err(reason) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = record.position().map_or(0, |start| lines.of(start));
                 rejects.push(Malformed { file: name.to_owned(), line, reason })?;
             }
         }
@@ -127,7 +127,9 @@ mod tests {
 
     const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n";
 
-    fn read(body: &str) -> (Result<Vec<Row>, Failure>, Vec<(u64, String)>) {
+    type Told = Vec<(u64, String)>;
+
+    fn read(body: &str) -> (Result<Vec<Row>, Failure>, Told) {
         let mut rejects = Rejects::new(false);
         let rows = parse("t.csv", format!("{HEADER}{body}").as_bytes(), &mut rejects);
         let rejects = rejects.rows().iter().map(|row| (row.line, row.reason.clone())).collect();
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_malformed_row_is_reported_with_its_line_and_reason() {
-        let good = "2023-11-16 18:00:00.0000000,1,1\n";
+        let good = "2023-11-16 18:00:00.0000000,1,1";
         for (row, reason) in [
             ("2023-11-16 18:00:01.0,5", "2 columns and no GeneratedTokens"),
             ("2023-11-16 18:00:01.0,five,5", "ContextTokens \"five\""),
@@ -161,11 +163,14 @@ mod tests {
             ("2033-11-16 18:00:00.0,5,5", "over a day after"),
             ("2023-11-16 18:00:01.0,\u{fffd}\",5", "ContextTokens"),
         ] {
-            let (rows, rejects) = read(&format!("{good}{row}\n{good}"));
-            assert_eq!(rows.unwrap().len(), 2, "{row}: the rows around it are used");
-            assert_eq!(rejects.len(), 1, "{row}");
-            assert_eq!(rejects[0].0, 3, "{row}: the third line");
-            assert!(rejects[0].1.contains(reason), "{row}: {} lacks {reason}", rejects[0].1);
+            for (end, line) in [("\n", 3), ("\r\n", 3), ("\n\n", 4), ("\r\n\r\n", 4)] {
+                let good = format!("{good}{end}");
+                let (rows, rejects) = read(&format!("{good}{row}{end}{good}"));
+                assert_eq!(rows.unwrap().len(), 2, "{row}: the rows around it are used");
+                assert_eq!(rejects.len(), 1, "{row}");
+                assert_eq!(rejects[0].0, line, "{row}: its line");
+                assert!(rejects[0].1.contains(reason), "{row}: {} lacks {reason}", rejects[0].1);
+            }
         }
     }
 
