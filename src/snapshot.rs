@@ -228,9 +228,9 @@ impl Snapshot {
         next
     }
 
-    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their usage;
-    /// where the period or the anchor is another one, the window becomes the one of the new period around `now`.
-    /// A counter that the old plan did not have begins a new window.
+    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their
+    /// usage; where the period or the anchor is another one, the window becomes the one of the new
+    /// period around `now`. A counter that the old plan did not have begins a new window.
     pub(crate) fn replanned(&self, plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let mut next = Snapshot { plan, anchor, ..self.clone() };
         for counter in 0..COUNTERS {

@@ -213,7 +213,7 @@ impl fmt::Display for Binding {
 pub(crate) fn refused(
     entries: &[Arc<Entry>],
     by: &RefusedBy,
-    amount: impl Fn(&CounterPlan) -> u64,
+    amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
 ) -> Denied {
     let mut all = vec![binding(&entries[by.place], &by.refused)];
@@ -223,17 +223,18 @@ pub(crate) fn refused(
 
 /// What a reservation would be answered.
 pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> Peek {
-    let all = bindings(entries, |plan| plan.estimate(estimate), now, None);
+    let all = bindings(entries, |plan| Some(plan.estimate(estimate)), now, None);
     if all.is_empty() {
         return Peek::WouldAdmit;
     }
     Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
-/// Every counter that an amount does not fit under, in the order of the route.
+/// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
+/// of a counter.
 fn bindings(
     entries: &[Arc<Entry>],
-    amount: impl Fn(&CounterPlan) -> u64,
+    amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
     except: Option<(usize, usize)>,
 ) -> Vec<Binding> {
@@ -245,7 +246,7 @@ fn bindings(
             if except == Some((place, counter)) {
                 continue;
             }
-            let requested = amount(plan);
+            let Some(requested) = amount(plan) else { continue };
             let Reading { snapshot, window, counts } = entry.read(counter, now);
             if let Err(why) = admit(&window, counts, requested) {
                 let snapshot = keep(snapshot);
