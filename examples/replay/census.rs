@@ -14,7 +14,7 @@ use super::laws::Laws;
 use super::log::{Ending, Entry, Log, What};
 use super::rule::Rule;
 use super::traffic::Request;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tollkeeper::{Binding, Dimension, Overshoot, Timestamp, Usage};
 
 /// Takes the census of a log that begins at `start`.
@@ -69,6 +69,9 @@ struct Count {
     /// At least, and at most, so much was booked over all windows.
     least: u64,
     most: u64,
+    /// Booked in a window for sure, and what may have been booked in one of a stretch of windows.
+    sure: BTreeMap<Timestamp, u64>,
+    maybe: Vec<(Timestamp, Timestamp, u64)>,
     /// Reported as passing the limit.
     overshoot: u64,
     /// Admissions by the start of their window, and denials.
@@ -139,7 +142,18 @@ impl Census<'_> {
                 Ending::Uncertain if this.dimension != Dimension::InFlight => held,
                 Ending::Uncertain | Ending::Voided | Ending::Uncharged => 0,
             };
+            let began = (self.window(rule, admission.from), self.window(rule, admission.until));
+            let ended = (self.window(rule, end.from), self.window(rule, end.until));
             let count = &mut self.counts[rule];
+            match (estimate, was_late) {
+                (None, _) => count.book(ended, actual),
+                (_, Possible { yes: false, .. }) => count.book(began, actual),
+                (_, Possible { no: false, .. }) => {
+                    count.book(began, held);
+                    count.book(ended, actual.saturating_sub(held));
+                }
+                _ => count.book((began.0, ended.1), actual.max(held)),
+            }
             count.least += if was_late.no { actual } else { actual.max(held) };
             count.most += if was_late.yes { actual.max(held) } else { actual };
             if this.dimension == Dimension::InFlight && admission.until < end.from {
@@ -176,6 +190,8 @@ impl Census<'_> {
                 let (least, most) = (count.least, count.most);
                 format!("{}: {total} in all windows, not {least} to {most}", rule.name())
             });
+            self.windows(index);
+            let count = &self.counts[index];
             let above: u64 = self.closings.of(index).map(|closing| over(rule, closing)).sum();
             let told = count.overshoot;
             // A settle gives notice of what passes the limit then; what is given back later may
@@ -197,6 +213,31 @@ impl Census<'_> {
             accounts.push(Found { rule: rule.clone(), pages, minutes: BTreeMap::new() });
         }
         Findings { laws: self.laws, accounts, overshoot: self.overshoot }
+    }
+}
+
+impl Census<'_> {
+    /// Every window has what was booked in it for sure, and no more than may have been.
+    fn windows(&mut self, rule: usize) {
+        let count = &self.counts[rule];
+        let closed = self.closings.of(rule).map(|closing| closing.span.start);
+        let starts: BTreeSet<Timestamp> = count.sure.keys().copied().chain(closed).collect();
+        for start in starts {
+            let total = self.closings.at(rule, start).map_or(0, |closing| closing.total);
+            let least = count.sure.get(&start).copied().unwrap_or(0);
+            let covers =
+                |(from, until, _): &&(Timestamp, Timestamp, u64)| (*from..=*until).contains(&start);
+            let maybe: u64 = count.maybe.iter().filter(covers).map(|(.., amount)| amount).sum();
+            let name = || self.rules[rule].name();
+            self.laws.check("L1", total >= least, || {
+                format!("{}: {total} in the window of {start}, not {least}", name())
+            });
+            // What a denied request left behind would be too much here.
+            self.laws.check("L6", total <= least + maybe, || {
+                let most = least + maybe;
+                format!("{}: {total} in the window of {start}, at most {most}", name())
+            });
+        }
     }
 }
 
@@ -224,6 +265,15 @@ impl Possible {
 }
 
 impl Count {
+    /// Books an amount in one of a stretch of windows.
+    fn book(&mut self, (from, until): (Timestamp, Timestamp), amount: u64) {
+        match (amount, from == until) {
+            (0, _) => {}
+            (_, true) => *self.sure.entry(from).or_default() += amount,
+            (_, false) => self.maybe.push((from, until, amount)),
+        }
+    }
+
     /// So many were in flight at once for sure.
     fn at_once(&self) -> u64 {
         let (mut now, mut most) = (0, 0);

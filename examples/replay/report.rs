@@ -231,6 +231,9 @@ fn clock_time(instant: &str) -> String {
 fn told(law: &Law, width: u16) -> String {
     let checks = count(law.checks);
     let width = usize::from(width);
+    if law.checks == 0 {
+        return wrapped(law.name, 4, &format!("not shown by such a run: {}", law.says), width);
+    }
     if law.holds() {
         let text = format!("holds: {} ({checks} checks)", law.says);
         return wrapped(law.name, 4, &text, width);
