@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::admission::RefusedBy;
+use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
@@ -231,7 +232,7 @@ pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> 
 }
 
 /// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
-/// of a counter.
+/// of a counter, not even of one that is exhausted.
 fn bindings(
     entries: &[Arc<Entry>],
     amount: impl Fn(&CounterPlan) -> Option<u64>,
@@ -273,8 +274,10 @@ fn binding(entry: &Entry, refused: &Refused) -> Binding {
         requested,
         window: window.span,
         retry: match why {
+            // No window and no limit has room for it.
+            _ if requested > HELD_MAX => Retry::Never,
             Refusal::HeldFull => Retry::OnRelease,
-            Refusal::Full => retry(snapshot, counter, plan, &window, requested),
+            Refusal::Full => retry(snapshot, counter, plan, &window, counts, requested),
         },
     }
 }
@@ -285,13 +288,15 @@ fn retry(
     counter: usize,
     plan: &CounterPlan,
     window: &Window,
+    counts: Counts,
     requested: u64,
 ) -> Retry {
     let fits = |limit: u64| requested.max(1) <= limit;
     if plan.period.is_never() {
         return match plan.dimension {
             Dimension::Money => Retry::OnTopUp,
-            Dimension::InFlight if fits(window.limit) => Retry::OnRelease,
+            // Only what is held may go away again.
+            _ if fits(window.limit.saturating_sub(counts.settled)) => Retry::OnRelease,
             _ => Retry::Never,
         };
     }
