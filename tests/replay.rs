@@ -1,5 +1,7 @@
 //! The program `examples/replay`, run as a whole on small traces, and the tests in its modules.
 
+#![cfg(not(tollkeeper_loom))]
+
 #[path = "../examples/replay/main.rs"]
 #[allow(dead_code)]
 mod replay;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::generate;
+use super::{generate, traffic};
 use clap::{Parser, ValueEnum};
 use std::fmt;
 use std::path::PathBuf;
@@ -23,11 +23,13 @@ Exit status: 0 if every law held, 1 if one did not (it is named), 2 if the input
     about = "Replays an hour of LLM traffic through budgets and rate limits, on a virtual clock, \
              and audits what they did.",
     long_about = long_about(),
+    max_term_width = 100,
     after_help = AFTER
 )]
 pub struct Cli {
     /// Replay this trace: TIMESTAMP,ContextTokens,GeneratedTokens, as in the Azure LLM inference
-    /// traces [default: an hour generated from the seed]
+    /// traces. Rows have to be in the order of time; those that are not are malformed and left out
+    /// [default: an hour generated from the seed]
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 
@@ -40,7 +42,9 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value_t = 2_023)]
     pub seed: u64,
 
-    /// Owners, limits and prices, in TOML [default: the document beside this program]
+    /// Owners, limits and prices, in TOML. Requests come by its owners of kind key, to which the
+    /// clients are given round robin, the largest first, and ask for the models it has prices of
+    /// [default: the document beside this program]
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
 
@@ -77,10 +81,10 @@ fn long_about() -> String {
          audits what they did.\n\n\
          Each request is admitted at its timestamp and ends after 200 ms, 0.1 ms for each context \
          token and 15 ms for each generated one, give or take 20 %: so ends come out of order and \
-         across the ends of windows. 1 % fail upstream before they cost anything, 1 % lose their \
-         client half way. At the end everything is computed a second time from the log of events, \
+         across the ends of windows. {} At the end everything is computed a second time from the log of events, \
          and has to agree to the last unit.\n\n\
          Without --trace the hour is generated: {}",
+        traffic::LAW,
         generate::LAW
     )
 }

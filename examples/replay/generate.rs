@@ -34,7 +34,7 @@ const RATE: [Quantile; 7] = [
     (900_000, 460),
     (MILLION, 585),
 ];
-const CODE_INPUT: [Quantile; 8] = [
+const CODE_INPUT: [Quantile; 9] = [
     (0, 3),
     (100_000, 147),
     (250_000, 578),
@@ -42,6 +42,7 @@ const CODE_INPUT: [Quantile; 8] = [
     (750_000, 2_745),
     (900_000, 5_194),
     (950_000, 7_315),
+    (990_000, 7_436),
     (MILLION, 7_437),
 ];
 const CODE_OUTPUT: [Quantile; 8] = [

@@ -29,9 +29,10 @@ const EACH_OUTPUT: Duration = Duration::from_millis(15);
 const JITTER: (u64, u64) = (80, 120);
 
 /// What is drawn for a request, in words, for the output.
-pub const LAW: &str = "70\u{a0}% ask for the first model of the document, \
-30\u{a0}% for the others; 30\u{a0}% find 25 to 90\u{a0}% of their context cached; 1\u{a0}% fail \
-upstream, 1\u{a0}% lose their client half way.";
+pub const LAW: &str = "\
+70\u{a0}% ask for the first model of the document, 30\u{a0}% for the others. 30\u{a0}% find 25 to \
+90\u{a0}% of their context cached. 1\u{a0}% fail upstream and cost nothing, 1\u{a0}% lose their \
+client half way.";
 
 /// One request.
 #[derive(Clone, Debug)]
