@@ -81,8 +81,8 @@ fn long_about() -> String {
          audits what they did.\n\n\
          Each request is admitted at its timestamp and ends after 200 ms, 0.1 ms for each context \
          token and 15 ms for each generated one, give or take 20 %: so ends come out of order and \
-         across the ends of windows. {} At the end everything is computed a second time from the log of events, \
-         and has to agree to the last unit.\n\n\
+         across the ends of windows. {} At the end everything is computed a second time from the \
+         log of events, and has to agree to the last unit.\n\n\
          Without --trace the hour is generated: {}",
         traffic::LAW,
         generate::LAW
