@@ -47,16 +47,6 @@ impl Entry {
             let differs = *seen.plan != **plan || seen.anchor != anchor;
             differs.then(|| seen.replanned(Arc::clone(plan), anchor, at.now))
         });
-        if let Some(next) = &next {
-            // Usage that was below a threshold may be above it now.
-            for counter in 0..COUNTERS {
-                if let Ok(counts) =
-                    self.slots[counter].counter.read(next.windows[counter].generation)
-                {
-                    self.sound(next, counter, counts, at);
-                }
-            }
-        }
         next.is_some()
     }
 
@@ -78,6 +68,7 @@ impl Entry {
     }
 
     /// Replaces the snapshot by `next` of it until that succeeds or there is nothing to change.
+    /// Usage stays, but may be past a threshold now that it was short of before.
     fn steer(
         &self,
         at: &At,
@@ -85,10 +76,13 @@ impl Entry {
     ) -> Option<Arc<Snapshot>> {
         loop {
             let seen = self.steady(at);
-            let done = self.replace(&seen, next(&seen)?, at);
-            if done.is_some() {
-                return done;
+            let Some(done) = self.replace(&seen, next(&seen)?, at) else { continue };
+            for (counter, slot) in self.slots.iter().enumerate() {
+                if let Ok(counts) = slot.counter.read(done.windows[counter].generation) {
+                    self.sound(&done, counter, counts, at);
+                }
             }
+            return Some(done);
         }
     }
 }
