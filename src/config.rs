@@ -41,7 +41,8 @@ use form::Table;
 ///     id = "key:k1"
 ///     parents = ["customer:acme"]
 ///     rate_limits = [{ id = "k1-rate", requests = "60/m",
-///                      tokens = { limit = 100_000, period = "1m", weights = { cached = "0.1" } } }]
+///                      tokens = { limit = 100_000, period = "1m",
+///                                 weights = { cached = "0.1" } } }]
 ///     concurrency = [{ id = "k1-in-flight", limit = 8 }]
 ///
 ///     [[prices]]
@@ -273,7 +274,8 @@ fn check_cycles(
                     return Err(ConfigError::at(
                         format_args!("owners[{index}].parents[{next}]"),
                         format_args!(
-                            "{child} cannot have {ancestor} for a parent: it is among {ancestor}'s ancestors"
+                            "{child} cannot have {ancestor} for a parent: it is among \
+                             {ancestor}'s ancestors"
                         ),
                     ));
                 }

@@ -137,8 +137,8 @@ struct WeightsDocument {
 }
 
 impl Form for WeightsDocument {
-    const EXPECTED: &'static str = "a table of weights as text, such as { cached = \"0.1\" }, for input, output, cached, \
-         cache_write";
+    const EXPECTED: &'static str = "a table of weights as text, such as \
+        { cached = \"0.1\" }, for input, output, cached, cache_write";
 }
 
 #[derive(Deserialize)]
