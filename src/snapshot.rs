@@ -255,14 +255,16 @@ impl Snapshot {
     }
 
     /// The snapshot in which each counter that has a balance begins a window with it. The window
-    /// is the balance's own where it ends with the period's, as after an earlier reset.
+    /// is the balance's own where it ends with the period's, as after an earlier reset. A counter
+    /// that has none keeps its usage, in the window of the anchor's lattice: or its next window
+    /// would begin before this one ends.
     pub(crate) fn balanced(
         &self,
         anchor: Timestamp,
         now: Timestamp,
         balances: &[Option<Balance>; COUNTERS],
     ) -> Snapshot {
-        let mut next = Snapshot { anchor, ..self.clone() };
+        let mut next = self.replanned(Arc::clone(&self.plan), anchor, now);
         for (counter, balance) in balances.iter().enumerate() {
             let Some(balance) = balance else { continue };
             next = next.granted(counter, balance.grant);
