@@ -364,7 +364,8 @@ fn zones() {
 #[test]
 fn thresholds() {
     check(
-        "owners = [{ id = \"key:a\", budgets = [{ id = \"b\", period = \"1d\", thresholds = @ }] }]",
+        "owners = [{ id = \"key:a\", budgets = [{ id = \"b\", period = \"1d\", \
+         thresholds = @ }] }]",
         "owners[0].budgets[0].thresholds",
         &[
             ("80", "line 1: @: invalid type: integer `80`, expected a sequence"),
