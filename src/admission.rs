@@ -127,8 +127,12 @@ pub(crate) fn extend(
     for (place, stop) in stops.iter().enumerate() {
         for (counter, plan) in stop.counters() {
             let amount = plan.actual(more);
-            let asks = amount > 0;
-            match if asks { stop.entry.hold(counter, amount, at) } else { Ok(Hold::NONE) } {
+            if amount == 0 {
+                stop.entry.pass(counter, at);
+                added.push(Hold::NONE);
+                continue;
+            }
+            match stop.entry.hold(counter, amount, at) {
                 Ok(hold) => added.push(hold),
                 Err(refused) => {
                     withdraw(stops, &added, at);
@@ -160,7 +164,7 @@ impl Holds {
 }
 
 /// Ends a reservation on all limits, and reports what each booking came to: the limit, the counter's
-/// plan, what was held, and what was booked.
+/// plan, what is booked for the request in all windows, and what was done now.
 pub(crate) fn settle(
     stops: &[Stop],
     holds: &Holds,
@@ -176,8 +180,11 @@ pub(crate) fn settle(
             let held = hold.amount.saturating_add(earlier);
             let rest = actual.amount(plan, held).saturating_sub(earlier);
             let posted = stop.entry.settle(Booking { counter, plan, at }, hold, rest);
+            // Where a window is over, what was held in it stays booked.
+            let stays = if posted.late { held } else { earlier };
+            let booked = posted.amount.saturating_add(stays);
             let late = posted.late || earlier > 0;
-            report(&stop.entry, plan, held, Posted { late, ..posted });
+            report(&stop.entry, plan, booked, Posted { late, ..posted });
             index += 1;
         }
     }
@@ -192,10 +199,12 @@ pub(crate) fn bump(
 ) {
     for stop in stops {
         for (counter, plan) in stop.counters() {
-            let amount = plan.actual(used);
-            if amount > 0 {
-                let posted = stop.entry.bump(Booking { counter, plan, at }, amount);
-                report(&stop.entry, plan, posted);
+            match plan.actual(used) {
+                0 => stop.entry.pass(counter, at),
+                amount => {
+                    let posted = stop.entry.bump(Booking { counter, plan, at }, amount);
+                    report(&stop.entry, plan, posted);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod calendar;
 mod document;
+mod form;
 mod rate;
 
 use std::collections::{HashMap, HashSet};
@@ -16,12 +17,13 @@ use serde::Deserializer;
 
 use crate::id::{LimitId, OwnerId};
 use crate::limit::Limit;
-use crate::plan::Plan;
+use crate::plan::{LimitKind, Plan};
 use crate::sync::Arc;
 use crate::time::Timestamp;
 use crate::units::PriceTable;
 
 use document::Document;
+use form::Table;
 
 /// A configuration document that has been read and found right: owners with their parents and
 /// limits, and a price table. [`Engine::apply`](crate::Engine::apply) puts it in force.
@@ -81,6 +83,20 @@ pub(crate) struct LimitConfig {
     pub(crate) anchor: Option<Timestamp>,
 }
 
+impl OwnerConfig {
+    /// Where in the document the id of the limit at `place` is, for the owner at `index`.
+    pub(crate) fn path_of_limit(&self, index: usize, place: usize) -> String {
+        let kind = self.limits[place].plan.kind;
+        let field = match kind {
+            LimitKind::Budget => "budgets",
+            LimitKind::RateLimit => "rate_limits",
+            LimitKind::Concurrency => "concurrency",
+        };
+        let before = self.limits[..place].iter().filter(|other| other.plan.kind == kind).count();
+        format!("owners[{index}].{field}[{before}].id")
+    }
+}
+
 /// What is wrong with a configuration document. Nothing of it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -128,10 +144,11 @@ impl Config {
             ConfigError { line: line(&error), path, problem }
         };
         let reader = toml::Deserializer::parse(text).map_err(|error| form(error, String::new()))?;
-        let document: Document = serde_path_to_error::deserialize(reader).map_err(|error| {
-            let path = path_of(&error);
-            form(error.into_inner(), path)
-        })?;
+        let Table(document): Table<Document> =
+            serde_path_to_error::deserialize(reader).map_err(|error| {
+                let path = path_of(&error);
+                form(error.into_inner(), path)
+            })?;
         Config::new(document)
     }
 
@@ -141,10 +158,11 @@ impl Config {
     ///
     /// What is wrong with it, and the path.
     pub fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Config, ConfigError> {
-        let document: Document = serde_path_to_error::deserialize(reader).map_err(|error| {
-            let path = path_of(&error);
-            ConfigError::at(path, error.into_inner())
-        })?;
+        let Table(document): Table<Document> =
+            serde_path_to_error::deserialize(reader).map_err(|error| {
+                let path = path_of(&error);
+                ConfigError::at(path, error.into_inner())
+            })?;
         Config::new(document)
     }
 
@@ -187,14 +205,14 @@ fn check_ids(owners: &[OwnerConfig]) -> Result<(), ConfigError> {
             let problem = format!("the owner {} is there twice; each once", owner.id);
             return Err(ConfigError::at(format_args!("owners[{index}].id"), problem));
         }
-        for limit in &owner.limits {
+        for (place, limit) in owner.limits.iter().enumerate() {
             if let Some(other) = limits.insert(&limit.id, &owner.id) {
                 let problem = format!(
                     "the limit {} is there twice (the other is {other}'s); ids are unique over \
                      all owners",
                     limit.id
                 );
-                return Err(ConfigError::at(format_args!("owners[{index}]"), problem));
+                return Err(ConfigError::at(owner.path_of_limit(index, place), problem));
             }
         }
     }
@@ -210,13 +228,17 @@ fn check_parents(owners: &[OwnerConfig]) -> Result<(), ConfigError> {
                 Err(ConfigError::at(format_args!("owners[{index}].parents[{place}]"), problem))
             };
             if !places.contains_key(parent) {
-                return wrong(format!("there is no owner {parent} in the document"));
+                return wrong(format!(
+                    "there is no owner {parent} in the document; parents are owners of it"
+                ));
             }
             if owner.parents[..place].contains(parent) {
                 return wrong(format!("the parent {parent} is there twice; each once"));
             }
-            if owner.id.is_pair() || parent.is_pair() {
-                return wrong("a pair has no parents and is none: its members have theirs".into());
+            if let Some(pair) = [&owner.id, parent].into_iter().find(|id| id.is_pair()) {
+                return wrong(format!(
+                    "the pair {pair} has no parents and is no parent: its members have theirs"
+                ));
             }
         }
     }
@@ -253,8 +275,8 @@ fn check_cycles(
                     return Err(ConfigError::at(
                         format_args!("owners[{index}].parents[{next}]"),
                         format_args!(
-                            "{child} cannot have {ancestor} for a parent: {child} is among its \
-                             ancestors"
+                            "{child} cannot have {ancestor} for a parent: it is among \
+                             {ancestor}'s ancestors"
                         ),
                     ));
                 }

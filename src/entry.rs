@@ -58,7 +58,7 @@ mod steering;
 pub(crate) use booking::{Booking, Hold, Posted, Refusal, Refused, admit};
 pub(crate) use steering::Reset;
 
-use crate::alarm::{Alarm, EXHAUSTED};
+use crate::alarm::{Alarm, EXHAUSTED, threshold};
 use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
 use crate::gate::{Gate, Terms};
 use crate::id::{LimitId, OwnerId};
@@ -260,9 +260,9 @@ impl Entry {
             return;
         }
         let alarm = &self.slots[counter].alarm;
-        for (bit, &percent) in (0..).zip(&plan.thresholds) {
+        for &percent in &plan.thresholds {
             let reached = counts.settled >= share(limit, percent);
-            if reached && alarm.ring(generation, bit) {
+            if reached && alarm.ring(generation, threshold(percent)) {
                 let settled = counts.settled;
                 let notice = Notice::Threshold { generation, limit, percent, settled };
                 at.notices.notice(self, plan.dimension, notice, at.now);

@@ -270,7 +270,9 @@ impl Snapshot {
     }
 
     /// The snapshot in which each counter that has a balance begins a window with it. The window
-    /// is the balance's own where it ends with the period's, as after an earlier reset.
+    /// is the balance's own where it ends with the period's, as after an earlier reset. A counter
+    /// that has none keeps its usage, in the window of the anchor's lattice: or its next window
+    /// would begin before this one ends.
     pub(crate) fn balanced(
         &self,
         anchor: Timestamp,

@@ -21,7 +21,7 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["sync"], sideways: false },
     Floor { rooms: &["time", "units", "id"], sideways: false },
     Floor { rooms: &["serde_text"], sideways: false },
-    Floor { rooms: &["counter", "alarm"], sideways: false },
+    Floor { rooms: &["counter", "gate", "alarm"], sideways: false },
     Floor {
         rooms: &[
             "plan",
@@ -85,7 +85,7 @@ const DOORS: &[Door] = &[
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
 const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "counter", "alarm", "snapshot", "store", "engine"];
+    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine"];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 

@@ -2,25 +2,37 @@
 
 use serde::Deserialize;
 
-use super::calendar::CalendarDocument;
+use super::calendar::{CalendarDocument, Length, period};
+use super::form::{Form, Table, Text, Whole, Word};
 use super::rate::RequestsDocument;
 use super::{ConfigError, LimitConfig, OwnerConfig};
 use crate::budget::Budget;
 use crate::concurrency::Concurrency;
+use crate::counter::SETTLED_MAX;
 use crate::id::{LimitId, OwnerId};
 use crate::limit::Limit;
+use crate::plan::LimitError;
 use crate::rate_limit::RateLimit;
 use crate::sync::Arc;
-use crate::time::{Period, Timestamp};
-use crate::units::{Money, Price, PriceTable, TokenWeights};
+use crate::time::Timestamp;
+use crate::units::{DecimalError, Money, Price, PriceTable, TokenWeights};
+
+/// As much as a counter can count.
+pub(super) type Amount = Whole<0, SETTLED_MAX>;
+
+type Percent = Whole<1, 100>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     #[serde(default)]
-    owners: Vec<OwnerDocument>,
+    owners: Vec<Table<OwnerDocument>>,
     #[serde(default)]
-    prices: Vec<PriceDocument>,
+    prices: Vec<Table<PriceDocument>>,
+}
+
+impl Form for Document {
+    const EXPECTED: &'static str = "a table that may have owners and prices";
 }
 
 #[derive(Deserialize)]
@@ -30,11 +42,16 @@ struct OwnerDocument {
     #[serde(default)]
     parents: Vec<OwnerId>,
     #[serde(default)]
-    budgets: Vec<BudgetDocument>,
+    budgets: Vec<Table<BudgetDocument>>,
     #[serde(default)]
-    rate_limits: Vec<RateLimitDocument>,
+    rate_limits: Vec<Table<RateLimitDocument>>,
     #[serde(default)]
-    concurrency: Vec<ConcurrencyDocument>,
+    concurrency: Vec<Table<ConcurrencyDocument>>,
+}
+
+impl Form for OwnerDocument {
+    const EXPECTED: &'static str =
+        "a table with an id, such as { id = \"key:k1\" }, and what hangs on it";
 }
 
 #[derive(Deserialize)]
@@ -44,50 +61,95 @@ struct BudgetDocument {
     /// Without one the budget counts and never denies.
     limit: Option<Money>,
     /// `never` is prepaid.
-    period: String,
-    calendar: Option<CalendarDocument>,
+    period: Text<Length>,
+    calendar: Option<Table<CalendarDocument>>,
     anchor: Option<Timestamp>,
     #[serde(default)]
-    thresholds: Vec<u8>,
+    thresholds: Vec<Percent>,
+}
+
+impl Form for BudgetDocument {
+    const EXPECTED: &'static str = "a table with id, limit and period";
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateLimitDocument {
     id: LimitId,
-    tokens: Option<TokensDocument>,
+    tokens: Option<Table<TokensDocument>>,
     requests: Option<RequestsDocument>,
     anchor: Option<Timestamp>,
     #[serde(default)]
-    thresholds: Vec<u8>,
+    thresholds: Vec<Percent>,
+}
+
+impl Form for RateLimitDocument {
+    const EXPECTED: &'static str = "a table with id and tokens, requests or both";
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokensDocument {
     /// Without one the tokens are counted and never deny.
-    limit: Option<u64>,
-    period: String,
-    calendar: Option<CalendarDocument>,
+    limit: Option<Amount>,
+    period: Text<Length>,
+    calendar: Option<Table<CalendarDocument>>,
     #[serde(default)]
-    weights: WeightsDocument,
+    weights: Table<WeightsDocument>,
+}
+
+impl Form for TokensDocument {
+    const EXPECTED: &'static str = "a table with limit and period";
+}
+
+/// Thousandths of a token.
+struct Weight(u32);
+
+impl Word for Weight {
+    const EXPECTED: &'static str = "a weight as text, such as \"0.1\"";
+    type Wrong = DecimalError;
+
+    fn read(text: &str) -> Result<Self, DecimalError> {
+        TokenWeights::parse_weight(text).map(Weight)
+    }
+}
+
+/// Parts per million.
+struct Multiplier(u32);
+
+impl Word for Multiplier {
+    const EXPECTED: &'static str = "a multiplier as text, such as \"1.2\"";
+    type Wrong = DecimalError;
+
+    fn read(text: &str) -> Result<Self, DecimalError> {
+        Price::parse_multiplier(text).map(Multiplier)
+    }
 }
 
 /// What tokens count for, as decimal texts. A kind that is not named counts one each.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct WeightsDocument {
-    input: Option<String>,
-    output: Option<String>,
-    cached: Option<String>,
-    cache_write: Option<String>,
+    input: Option<Text<Weight>>,
+    output: Option<Text<Weight>>,
+    cached: Option<Text<Weight>>,
+    cache_write: Option<Text<Weight>>,
+}
+
+impl Form for WeightsDocument {
+    const EXPECTED: &'static str = "a table of weights as text, such as \
+        { cached = \"0.1\" }, for input, output, cached, cache_write";
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConcurrencyDocument {
     id: LimitId,
-    limit: u64,
+    limit: Amount,
+}
+
+impl Form for ConcurrencyDocument {
+    const EXPECTED: &'static str = "a table with id and limit";
 }
 
 #[derive(Deserialize)]
@@ -99,8 +161,12 @@ struct PriceDocument {
     cached: Option<Money>,
     cache_write: Option<Money>,
     per_request: Option<Money>,
-    input_multiplier: Option<String>,
-    output_multiplier: Option<String>,
+    input_multiplier: Option<Text<Multiplier>>,
+    output_multiplier: Option<Text<Multiplier>>,
+}
+
+impl Form for PriceDocument {
+    const EXPECTED: &'static str = "a table with model, input and output";
 }
 
 impl Document {
@@ -108,17 +174,16 @@ impl Document {
         self.owners
             .iter()
             .enumerate()
-            .map(|(index, owner)| owner.config(&format!("owners[{index}]")))
+            .map(|(index, owner)| owner.0.config(&format!("owners[{index}]")))
             .collect()
     }
 
     pub(super) fn prices(&self) -> Result<PriceTable, ConfigError> {
         let mut table = PriceTable::new();
-        for (index, price) in self.prices.iter().enumerate() {
-            let at = format!("prices[{index}]");
-            if table.insert(&price.model, price.price(&at)?).is_some() {
+        for (index, Table(price)) in self.prices.iter().enumerate() {
+            if table.insert(&price.model, price.price()).is_some() {
                 let problem = format!("the model {} is there twice; each once", price.model);
-                return Err(ConfigError::at(format_args!("{at}.model"), problem));
+                return Err(ConfigError::at(format_args!("prices[{index}].model"), problem));
             }
         }
         Ok(table)
@@ -128,15 +193,15 @@ impl Document {
 impl OwnerDocument {
     fn config(&self, at: &str) -> Result<OwnerConfig, ConfigError> {
         let mut limits = Vec::new();
-        for (index, budget) in self.budgets.iter().enumerate() {
+        for (index, Table(budget)) in self.budgets.iter().enumerate() {
             limits.push(budget.config(&format!("{at}.budgets[{index}]"))?);
         }
-        for (index, rate_limit) in self.rate_limits.iter().enumerate() {
+        for (index, Table(rate_limit)) in self.rate_limits.iter().enumerate() {
             limits.push(rate_limit.config(&format!("{at}.rate_limits[{index}]"))?);
         }
-        for (index, concurrency) in self.concurrency.iter().enumerate() {
+        for (index, Table(concurrency)) in self.concurrency.iter().enumerate() {
             let at = format!("{at}.concurrency[{index}]");
-            let definition = Concurrency::new(concurrency.limit);
+            let definition = Concurrency::new(concurrency.limit.0);
             limits.push(limit(&at, &concurrency.id, definition.into(), None)?);
         }
         Ok(OwnerConfig { id: self.id.clone(), parents: self.parents.clone(), limits })
@@ -150,18 +215,20 @@ impl BudgetDocument {
             Some(limit) => Budget::new(limit, period),
             None => Budget::uncapped(period),
         };
-        limit(at, &self.id, budget.thresholds(&self.thresholds).into(), self.anchor)
+        let budget = budget.thresholds(&percent(&self.thresholds));
+        limit(at, &self.id, budget.into(), self.anchor)
     }
 }
 
 impl RateLimitDocument {
     fn config(&self, at: &str) -> Result<LimitConfig, ConfigError> {
-        let mut rate_limit = RateLimit::new().thresholds(&self.thresholds);
-        if let Some(tokens) = &self.tokens {
+        let mut rate_limit = RateLimit::new().thresholds(&percent(&self.thresholds));
+        if let Some(Table(tokens)) = &self.tokens {
             let at = format!("{at}.tokens");
             let period = period(&at, &tokens.period, tokens.calendar.as_ref())?;
-            let weights = tokens.weights.weights(&format!("{at}.weights"))?;
-            rate_limit = rate_limit.tokens(tokens.limit, period).weights(weights);
+            let weights = tokens.weights.0.weights();
+            rate_limit =
+                rate_limit.tokens(tokens.limit.map(|limit| limit.0), period).weights(weights);
         }
         if let Some(requests) = &self.requests {
             let at = format!("{at}.requests");
@@ -173,28 +240,23 @@ impl RateLimitDocument {
 }
 
 impl WeightsDocument {
-    fn weights(&self, at: &str) -> Result<TokenWeights, ConfigError> {
-        let weight = |name: &str, text: &Option<String>, otherwise: u32| match text {
-            None => Ok(otherwise),
-            Some(text) => TokenWeights::parse_weight(text)
-                .map_err(|error| ConfigError::at(format_args!("{at}.{name}"), error)),
+    fn weights(&self) -> TokenWeights {
+        let or = |weight: &Option<Text<Weight>>, otherwise| match weight {
+            Some(Text(Weight(thousandths))) => *thousandths,
+            None => otherwise,
         };
         let one = TokenWeights::default();
-        Ok(TokenWeights {
-            input: weight("input", &self.input, one.input)?,
-            output: weight("output", &self.output, one.output)?,
-            cached: weight("cached", &self.cached, one.cached)?,
-            cache_write: weight("cache_write", &self.cache_write, one.cache_write)?,
-        })
+        TokenWeights {
+            input: or(&self.input, one.input),
+            output: or(&self.output, one.output),
+            cached: or(&self.cached, one.cached),
+            cache_write: or(&self.cache_write, one.cache_write),
+        }
     }
 }
 
 impl PriceDocument {
-    fn price(&self, at: &str) -> Result<Price, ConfigError> {
-        let multiplier = |name: &str, text: &str| {
-            Price::parse_multiplier(text)
-                .map_err(|error| ConfigError::at(format_args!("{at}.{name}"), error))
-        };
+    fn price(&self) -> Price {
         let mut price = Price::per_million(self.input, self.output);
         if let Some(cached) = self.cached {
             price = price.cached(cached);
@@ -205,14 +267,18 @@ impl PriceDocument {
         if let Some(per_request) = self.per_request {
             price = price.per_request(per_request);
         }
-        if let Some(text) = &self.input_multiplier {
-            price = price.input_multiplier_ppm(multiplier("input_multiplier", text)?);
+        if let Some(Text(Multiplier(ppm))) = self.input_multiplier {
+            price = price.input_multiplier_ppm(ppm);
         }
-        if let Some(text) = &self.output_multiplier {
-            price = price.output_multiplier_ppm(multiplier("output_multiplier", text)?);
+        if let Some(Text(Multiplier(ppm))) = self.output_multiplier {
+            price = price.output_multiplier_ppm(ppm);
         }
-        Ok(price)
+        price
     }
+}
+
+fn percent(thresholds: &[Percent]) -> Vec<u8> {
+    thresholds.iter().map(|percent| u8::try_from(percent.0).expect("at most 100")).collect()
 }
 
 /// A definition with its plan, or what is wrong with it.
@@ -222,22 +288,14 @@ fn limit(
     definition: Limit,
     anchor: Option<Timestamp>,
 ) -> Result<LimitConfig, ConfigError> {
-    let plan = definition.plan().map_err(|error| ConfigError::at(at, error))?;
+    let plan = definition.plan().map_err(|error| {
+        let field = match error {
+            LimitError::WeightlessTokens => ".tokens.weights",
+            LimitError::Threshold { .. } | LimitError::Thresholds { .. } => ".thresholds",
+            // Amounts were checked where they were read.
+            LimitError::TooLarge { .. } | LimitError::NothingCounted => "",
+        };
+        ConfigError::at(format_args!("{at}{field}"), error)
+    })?;
     Ok(LimitConfig { id: id.clone(), definition, plan: Arc::new(plan), anchor })
-}
-
-/// A rolling period, or one on the calendar if there is one.
-fn period(
-    at: &str,
-    text: &str,
-    calendar: Option<&CalendarDocument>,
-) -> Result<Period, ConfigError> {
-    match calendar {
-        None => text.parse().map_err(|error| ConfigError::at(format_args!("{at}.period"), error)),
-        Some(calendar) => {
-            let alignment = calendar.alignment(&format!("{at}.calendar"))?;
-            Period::calendar(text, &alignment)
-                .map_err(|error| ConfigError::at(format_args!("{at}.period"), error))
-        }
-    }
 }

@@ -3,25 +3,29 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
-use super::calendar::CalendarDocument;
+use super::calendar::{CalendarDocument, Length};
+use super::document::Amount;
+use super::form::{Table, Text, Whole};
+use crate::time::Period;
 use crate::units::parse_count;
 
 /// So many requests in a period.
 pub(super) struct RequestsDocument {
     /// Without one the requests are counted and never deny.
     pub(super) limit: Option<u64>,
-    pub(super) period: String,
-    pub(super) calendar: Option<CalendarDocument>,
+    pub(super) period: Text<Length>,
+    pub(super) calendar: Option<Table<CalendarDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    limit: Option<u64>,
-    period: String,
-    calendar: Option<CalendarDocument>,
+struct RateDocument {
+    limit: Option<Amount>,
+    period: Text<Length>,
+    calendar: Option<Table<CalendarDocument>>,
 }
 
 impl<'de> Deserialize<'de> for RequestsDocument {
@@ -44,14 +48,19 @@ impl<'de> Visitor<'de> for TextOrTable {
             return Err(E::invalid_value(de::Unexpected::Str(text), &self));
         };
         let limit = parse_count(limit).map_err(E::custom)?;
+        let Whole(limit) = Amount::deserialize(limit.into_deserializer())?;
         // A unit alone is one of it.
         let one = period.starts_with(|first: char| first.is_ascii_alphabetic());
-        let period = if one { format!("1{period}") } else { period.to_owned() };
-        Ok(RequestsDocument { limit: Some(limit), period, calendar: None })
+        let period =
+            if one && period != "never" { format!("1{period}") } else { period.to_owned() };
+        // Here rather than with the tables', because this is the text that it is wrong in.
+        let _: Period = period.parse().map_err(E::custom)?;
+        Ok(RequestsDocument { limit: Some(limit), period: Text(Length(period)), calendar: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let table = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(RequestsDocument { limit: table.limit, period: table.period, calendar: table.calendar })
+        let table = RateDocument::deserialize(MapAccessDeserializer::new(map))?;
+        let limit = table.limit.map(|limit| limit.0);
+        Ok(RequestsDocument { limit, period: table.period, calendar: table.calendar })
     }
 }

@@ -51,9 +51,9 @@ impl Engine {
 
 fn check(store: &Store, config: &Config) -> Result<(), ConfigError> {
     for (index, owner) in config.owners.iter().enumerate() {
-        for limit in &owner.limits {
+        for (place, limit) in owner.limits.iter().enumerate() {
             check_limit(store, &owner.id, &limit.id, &limit.plan)
-                .map_err(|error| ConfigError::at(format_args!("owners[{index}]"), error))?;
+                .map_err(|error| ConfigError::at(owner.path_of_limit(index, place), error))?;
         }
     }
     Ok(())

@@ -155,10 +155,10 @@ impl Reservation {
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
             let stops = &self.route.stops;
-            admission::settle(stops, &holds, actual, at, |entry, plan, held, posted| {
+            admission::settle(stops, &holds, actual, at, |entry, plan, booked, posted| {
                 settlement.add(entry, plan, posted);
                 if matches!(actual, Actual::AsHeld) {
-                    self.shared.events.uncertain(entry, plan.dimension, held, at.now);
+                    self.shared.events.uncertain(entry, plan.dimension, booked, at.now);
                 }
             });
         });

@@ -177,6 +177,13 @@ impl Entry {
         Posted { late: hold.amount > 0, ..posted }
     }
 
+    /// Asks nothing of a counter, but notices that a window has ended, as every operation does.
+    pub(crate) fn pass(&self, counter: usize, at: &At) {
+        if self.slots[counter].gate.read(at.now).is_none() {
+            self.current(at);
+        }
+    }
+
     /// Books what was used on one counter, unconditionally.
     pub(crate) fn bump(&self, booking: Booking, amount: u64) -> Posted {
         let slot = &self.slots[booking.counter];
@@ -214,7 +221,10 @@ impl Entry {
         amount: u64,
     ) -> Posted {
         if done.after.settled >= terms.alarm {
-            self.sound(booking.plan, booking.counter, terms, done.after, booking.at);
+            // The thresholds are those of now, not those that the request was admitted by.
+            let snapshot = self.cell.load();
+            let plan = snapshot.plan.counters[booking.counter].as_ref().unwrap_or(booking.plan);
+            self.sound(plan, booking.counter, terms, done.after, booking.at);
         }
         let above = done.after.committed().saturating_sub(terms.limit);
         Posted {
