@@ -237,9 +237,9 @@ impl Snapshot {
         next
     }
 
-    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their usage;
-    /// where the period or the anchor is another one, the window becomes the one of the new period around `now`.
-    /// A counter that the old plan did not have begins a new window.
+    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their
+    /// usage; where the period or the anchor is another one, the window becomes the one of the new
+    /// period around `now`. A counter that the old plan did not have begins a new window.
     pub(crate) fn replanned(&self, plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let mut next = Snapshot { plan, anchor, ..self.clone() };
         for counter in 0..COUNTERS {
@@ -264,7 +264,9 @@ impl Snapshot {
     }
 
     /// The snapshot in which each counter that has a balance begins a window with it. The window
-    /// is the balance's own where it ends with the period's, as after an earlier reset.
+    /// is the balance's own where it ends with the period's, as after an earlier reset. A counter
+    /// that has none keeps its usage, in the window of the anchor's lattice: or its next window
+    /// would begin before this one ends.
     pub(crate) fn balanced(
         &self,
         anchor: Timestamp,

@@ -6,7 +6,7 @@
 //!
 //! | | real | under loom |
 //! |---|---|---|
-//! | [`AtomicWord`] | 128 bits, `portable-atomic` (`cmpxchg16b` on x86-64) | loom's 64-bit atomic; the counter word shrinks its fields to fit |
+//! | [`AtomicWord`] | 128 bits, `portable-atomic` | 64 bits; the counter word shrinks to fit |
 //! | [`ArcCell`] | `ArcSwap` | a loom mutex around an `Arc`, compared by pointer |
 //! | [`Arc`] | `std` | loom's, which also reports leaks |
 //!

@@ -7,7 +7,7 @@ mod price;
 mod table;
 mod usage;
 
-pub use decimal::{Accepted, DecimalError, parse_count};
+pub use decimal::{AcceptedNumber, DecimalError, parse_count};
 pub(crate) use dimension::amount_text;
 pub use dimension::{Dimension, DimensionError};
 pub use money::{Money, MoneyError};

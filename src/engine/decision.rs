@@ -231,8 +231,8 @@ pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> 
     Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
-/// Every counter that an amount does not fit under, in the order of the route. No amount asks
-/// nothing of a counter, not even of one that is exhausted.
+/// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
+/// of a counter, not even of one that is exhausted.
 fn bindings(
     entries: &[Arc<Entry>],
     amount: impl Fn(&CounterPlan) -> Option<u64>,

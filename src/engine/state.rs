@@ -72,6 +72,13 @@ pub struct CounterState {
     pub instead: Option<OverrideState>,
 }
 
+impl CounterState {
+    /// Whether its window has not ended. One that never ends has the last instant for its end.
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.end > now || self.end == Timestamp::MAX
+    }
+}
+
 /// A limit in place of the definition's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -87,7 +94,7 @@ pub struct OverrideState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
-    /// Counters whose usage was set.
+    /// Counters whose usage was set. One that the limit does not have any more is passed over.
     pub restored: usize,
     /// Counters whose window had ended: their usage is left as it is.
     pub ended: usize,
@@ -106,7 +113,7 @@ pub enum StateError {
         found: u32,
     },
     /// A limit that is in it twice.
-    #[error("limits[{index}].limit: {limit} is there twice")]
+    #[error("limits[{index}].limit: {limit} is there twice; accepted: each limit once")]
     Duplicate {
         /// The place of the second.
         index: usize,
@@ -128,17 +135,23 @@ pub enum StateError {
         kind: LimitKind,
     },
     /// A limit that another owner has in the engine.
-    #[error("limits[{index}].owner: {limit} belongs to {owner} in the engine")]
+    #[error("limits[{index}].owner: {limit} belongs to {owner} in the engine, not to {found}")]
     Owner {
         /// The place.
         index: usize,
         /// The limit.
         limit: LimitId,
+        /// Its owner in the document.
+        found: OwnerId,
         /// Its owner in the engine.
         owner: OwnerId,
     },
-    /// A counter that its kind of limit does not have, or that is there twice.
-    #[error("limits[{index}].counters[{counter}].dimension: a {kind} has no {dimension}, or twice")]
+    /// A counter that its kind of limit does not have.
+    #[error(
+        "limits[{index}].counters[{counter}].dimension: a {kind} has no counter of {dimension}; \
+         accepted: {}",
+        counted(*kind)
+    )]
     Counter {
         /// The limit's place.
         index: usize,
@@ -149,22 +162,57 @@ pub enum StateError {
         /// The counter's dimension.
         dimension: Dimension,
     },
+    /// A counter that is there twice.
+    #[error(
+        "limits[{index}].counters[{counter}].dimension: {dimension} is there twice; accepted: \
+         each counter once"
+    )]
+    DuplicateCounter {
+        /// The limit's place.
+        index: usize,
+        /// The place of the second.
+        counter: usize,
+        /// The counter's dimension.
+        dimension: Dimension,
+    },
     /// An amount that is more than can be counted.
-    #[error("limits[{index}].counters[{counter}]: an amount is more than {SETTLED_MAX}")]
+    #[error(
+        "limits[{index}].counters[{counter}].{field}: {found} is more than can be counted; \
+         accepted: at most {SETTLED_MAX}"
+    )]
     Amount {
         /// The limit's place.
         index: usize,
         /// The counter's place in it.
         counter: usize,
+        /// `settled`, `credit` or `instead.limit`.
+        field: &'static str,
+        /// The amount.
+        found: u64,
     },
-    /// A window that ends before it begins.
-    #[error("limits[{index}].counters[{counter}].end: the window must end after it begins")]
+    /// A window that ends before it begins, or when it does.
+    #[error(
+        "limits[{index}].counters[{counter}].end: {end} is not after the window's start, {start}"
+    )]
     Window {
         /// The limit's place.
         index: usize,
         /// The counter's place in it.
         counter: usize,
+        /// When it begins.
+        start: Timestamp,
+        /// When it ends.
+        end: Timestamp,
     },
+}
+
+/// The counters of a kind of limit that have a window, for an error.
+fn counted(kind: LimitKind) -> &'static str {
+    match kind {
+        LimitKind::Budget => "money",
+        LimitKind::RateLimit => "tokens, requests",
+        LimitKind::Concurrency => "none, what is in flight ends with its process",
+    }
 }
 
 impl Engine {
@@ -194,15 +242,23 @@ impl Engine {
         for (index, limit) in state.limits.iter().enumerate() {
             match store.limit(&limit.limit) {
                 None => imported.unknown.push(limit.limit.clone()),
-                Some(entry) => found.push((check_entry(&entry, index, limit)?, entry, limit)),
+                Some(entry) => {
+                    check_entry(&entry, index, limit)?;
+                    found.push((entry, limit));
+                }
             }
         }
         self.shared.with_now(|at| {
-            for ((), entry, limit) in found {
-                let balances = balances(limit, at.now);
-                imported.ended += limit.counters.iter().filter(|c| c.end <= at.now).count();
-                imported.restored += limit.counters.iter().filter(|c| c.end > at.now).count();
-                entry.set(limit.anchor, &balances, at);
+            for (entry, limit) in found {
+                let snapshot = entry.snapshot();
+                let counts = |counter: &&CounterState| {
+                    (0..COUNTERS).any(|c| snapshot.dimension(c) == Some(counter.dimension))
+                };
+                for counter in limit.counters.iter().filter(counts) {
+                    let open = counter.is_open(at.now);
+                    *(if open { &mut imported.restored } else { &mut imported.ended }) += 1;
+                }
+                entry.set(limit.anchor, &balances(limit, at.now), at);
             }
         });
         Ok(imported)
@@ -256,17 +312,21 @@ fn check(state: &State) -> Result<(), StateError> {
         let mut slots = [false; COUNTERS];
         for (counter, usage) in limit.counters.iter().enumerate() {
             let (kind, dimension) = (limit.kind, usage.dimension);
-            let free = slot(kind, dimension).filter(|&slot| !slots[slot]);
-            let Some(slot) = free else {
+            let Some(slot) = slot(kind, dimension) else {
                 return Err(StateError::Counter { index, counter, kind, dimension });
             };
-            slots[slot] = true;
-            let instead = usage.instead.map_or(0, |instead| instead.limit);
-            if [usage.settled, usage.credit, instead].iter().any(|&amount| amount > SETTLED_MAX) {
-                return Err(StateError::Amount { index, counter });
+            if std::mem::replace(&mut slots[slot], true) {
+                return Err(StateError::DuplicateCounter { index, counter, dimension });
             }
-            if usage.end <= usage.start {
-                return Err(StateError::Window { index, counter });
+            let instead = usage.instead.map_or(0, |instead| instead.limit);
+            let amounts =
+                [("settled", usage.settled), ("credit", usage.credit), ("instead.limit", instead)];
+            if let Some((field, found)) = amounts.into_iter().find(|&(_, n)| n > SETTLED_MAX) {
+                return Err(StateError::Amount { index, counter, field, found });
+            }
+            let (start, end) = (usage.start, usage.end);
+            if end <= start {
+                return Err(StateError::Window { index, counter, start, end });
             }
         }
     }
@@ -278,7 +338,8 @@ fn check_entry(entry: &Entry, index: usize, state: &LimitState) -> Result<(), St
     let limit = state.limit.clone();
     let kind = entry.snapshot().plan.kind;
     if entry.owner != state.owner {
-        return Err(StateError::Owner { index, limit, owner: entry.owner.clone() });
+        let (found, owner) = (state.owner.clone(), entry.owner.clone());
+        return Err(StateError::Owner { index, limit, found, owner });
     }
     if kind != state.kind {
         return Err(StateError::Kind { index, limit, found: state.kind, kind });
@@ -292,7 +353,7 @@ fn balances(state: &LimitState, now: Timestamp) -> [Option<Balance>; COUNTERS] {
         let Some(slot) = slot(state.kind, usage.dimension) else { continue };
         balances[slot] = Some(Balance {
             span: Span { start: usage.start, end: usage.end },
-            settled: (usage.end > now).then_some(usage.settled),
+            settled: usage.is_open(now).then_some(usage.settled),
             grant: Grant {
                 credit: usage.credit,
                 instead: usage.instead.map(|instead| (instead.limit, instead.until)),

@@ -68,6 +68,7 @@ impl Entry {
     }
 
     /// Replaces the snapshot by `next` of it until that succeeds or there is nothing to change.
+    /// Usage stays, but may be past a threshold now that it was short of before.
     fn steer(
         &self,
         at: &At,
@@ -75,15 +76,13 @@ impl Entry {
     ) -> Option<Arc<Snapshot>> {
         loop {
             let seen = self.steady(at);
-            let Some(next) = self.replace(&seen, next(&seen)?, at) else { continue };
-            // Usage that was below a threshold may be above it now.
-            for counter in 0..COUNTERS {
-                let window = next.windows[counter].generation;
-                if let Ok(counts) = self.slots[counter].counter.read(window) {
-                    self.sound(&next, counter, counts, at);
+            let Some(done) = self.replace(&seen, next(&seen)?, at) else { continue };
+            for (counter, slot) in self.slots.iter().enumerate() {
+                if let Ok(counts) = slot.counter.read(done.windows[counter].generation) {
+                    self.sound(&done, counter, counts, at);
                 }
             }
-            return Some(next);
+            return Some(done);
         }
     }
 }

@@ -75,7 +75,7 @@ impl Period {
         if nanos > MILLIS_MAX * NANOS_PER_MILLI {
             return Err(PeriodError::TooLong { text: text() });
         }
-        if nanos % NANOS_PER_MILLI != 0 {
+        if !nanos.is_multiple_of(NANOS_PER_MILLI) {
             return Err(PeriodError::TooFine { text: text() });
         }
         let nanos = NonZeroU64::new(nanos).ok_or_else(|| PeriodError::Zero { text: text() })?;

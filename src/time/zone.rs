@@ -8,7 +8,7 @@ use super::{PeriodError, Timestamp};
 
 /// A time zone for calendar windows: UTC, or an IANA zone with the cargo feature `tz`.
 ///
-/// The zone's rules are those compiled into the crate; they reach to the year 2100, after which
+/// The zone's rules are those compiled into the crate; they reach to the end of 2099, after which
 /// the last offset holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Zone(Kind);

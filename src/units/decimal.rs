@@ -18,7 +18,7 @@ pub enum DecimalError {
     #[error("the number is empty; accepted: {accepted}")]
     Empty {
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
     /// The text is far longer than any number.
     #[error("the number is {bytes} bytes long, at most {max} can be one; accepted: {accepted}")]
@@ -28,7 +28,7 @@ pub enum DecimalError {
         /// The longest text that is looked at, in bytes.
         max: usize,
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
     /// There is a sign.
     #[error("the number {text:?} has a sign, amounts are never negative; accepted: {accepted}")]
@@ -36,7 +36,7 @@ pub enum DecimalError {
         /// The text.
         text: String,
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
     /// There is something else than digits, or a point or `_` where none can be.
     #[error("the number {text:?} has {found:?} at byte {at}; accepted: {accepted}")]
@@ -48,7 +48,7 @@ pub enum DecimalError {
         /// Where it is, in bytes from the start of `text`.
         at: usize,
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
     /// There are more fraction digits than the unit holds, be they zeros.
     #[error("the number {text:?} has {digits} fraction digits; accepted: {accepted}")]
@@ -58,7 +58,7 @@ pub enum DecimalError {
         /// How many fraction digits it has.
         digits: usize,
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
     /// The number is larger than the unit holds.
     #[error("the number {text:?} is too large; accepted: {accepted}")]
@@ -66,20 +66,20 @@ pub enum DecimalError {
         /// The text.
         text: String,
         /// What is accepted here.
-        accepted: Accepted,
+        accepted: AcceptedNumber,
     },
 }
 
 /// What a number may look like at one place. Its text is the end of each [`DecimalError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedNumber {
     /// The most fraction digits.
     places: u32,
     /// The largest value, in units of the last place.
     max: u64,
 }
 
-impl fmt::Display for Accepted {
+impl fmt::Display for AcceptedNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.places {
             0 => write!(f, "digits, such as `100000` or `100_000`, at most {}", self.max),
@@ -114,7 +114,7 @@ pub fn parse_count(text: &str) -> Result<u64, DecimalError> {
 /// Reads decimal text as a whole number of units of its last place: `"12.50"` with nine places is
 /// 12_500_000_000. The result is at most `max`.
 pub(crate) fn scaled(text: &str, places: u32, max: u64) -> Result<u64, DecimalError> {
-    let accepted = Accepted { places, max };
+    let accepted = AcceptedNumber { places, max };
     check_characters(text, accepted)?;
     let fraction = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     if fraction > places as usize {
@@ -132,7 +132,7 @@ pub(crate) fn scaled(text: &str, places: u32, max: u64) -> Result<u64, DecimalEr
 }
 
 /// Only digits, at most one point with digits on both sides, and `_` between digits before it.
-fn check_characters(text: &str, accepted: Accepted) -> Result<(), DecimalError> {
+fn check_characters(text: &str, accepted: AcceptedNumber) -> Result<(), DecimalError> {
     if text.is_empty() {
         return Err(DecimalError::Empty { accepted });
     }
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn whatever_else_is_refused_with_its_place() {
-        let accepted = Accepted { places: 3, max: 5_000 };
+        let accepted = AcceptedNumber { places: 3, max: 5_000 };
         for (text, found, at) in [
             (".5", '.', 0),
             ("5.", '.', 1),

@@ -1,5 +1,6 @@
 //! What a request costs: integers over one common denominator, divided once, rounded up.
 
+use super::decimal::{self, DecimalError};
 use super::{Money, Usage};
 
 /// Parts per million: a multiplier of one.
@@ -24,27 +25,14 @@ const DENOMINATOR: u128 = 1_000_000 * PPM as u128;
 /// # Ok::<(), tollkeeper::PriceError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Price {
     input: Money,
     output: Money,
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     cached: Option<Money>,
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     cache_write: Option<Money>,
-    #[cfg_attr(feature = "serde", serde(default))]
     per_request: Money,
-    #[cfg_attr(feature = "serde", serde(default = "one"))]
     input_multiplier_ppm: u32,
-    #[cfg_attr(feature = "serde", serde(default = "one"))]
     output_multiplier_ppm: u32,
-}
-
-/// The multiplier of a document that names none.
-#[cfg(feature = "serde")]
-fn one() -> u32 {
-    PPM
 }
 
 /// A cost that cannot be told.
@@ -67,6 +55,17 @@ pub enum PriceError {
 }
 
 impl Price {
+    /// Reads a multiplier: decimal text with at most six fraction digits, `"1.2"` is 1,200,000
+    /// parts per million.
+    ///
+    /// # Errors
+    ///
+    /// [`DecimalError`] for any other text, and above `4294.967295`.
+    pub fn parse_multiplier(text: &str) -> Result<u32, DecimalError> {
+        let ppm = decimal::scaled(text, 6, u64::from(u32::MAX))?;
+        Ok(u32::try_from(ppm).expect("at most u32::MAX was asked for"))
+    }
+
     /// Prices per million input and output tokens.
     pub const fn per_million(input: Money, output: Money) -> Price {
         Price {

@@ -18,8 +18,6 @@ use super::{Money, Price, PriceError, Usage};
 /// assert!(matches!(table.cost("Large", &usage), Err(PriceError::UnknownModel { .. })));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct PriceTable(BTreeMap<String, Price>);
 
 impl PriceTable {

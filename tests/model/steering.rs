@@ -343,7 +343,10 @@ impl Reference {
             for counter in &kept.counters {
                 let second = counter.dimension == Dimension::Requests;
                 let open = counter.end > self.now;
-                *(if open { &mut restored } else { &mut ended }) += 1;
+                // A counter that the limit does not have any more is neither.
+                if self.entries[entry].counters[usize::from(second)].rule.is_some() {
+                    *(if open { &mut restored } else { &mut ended }) += 1;
+                }
                 begun.extend(self.set(entry, usize::from(second), counter));
             }
             if moved != kept.anchor {
