@@ -1,36 +1,41 @@
 //! The flaws of the gateway that these limits come from, each with the test that it is not here.
 //!
 //! R are those that reviewers found, F those that a reader found, I the invariants drawn from both.
-//! Tests named here alone are below; the others are `suite::test`.
+//! What is named `r1` to `i8` is below; where another suite says more, it is named too.
 //!
 //! | flaw | what went wrong there | test |
 //! |---|---|---|
-//! | R1 | a stale reset erased a newer window | `r1_*`, `threads::races::a_stale_reset_never_takes_from_the_window_in_force` |
-//! | R2 | one answer for the resets of two counters | `r2_*`, `threads::races::a_reset_of_tokens_takes_no_request` |
-//! | R3 | a charge rolled calendar windows as if they rolled | `r3_*`, `time::a_boundary_is_the_same_instant_for_whoever_comes_to_it` |
-//! | R4 | an edit put the window's start back | `r4_*` |
-//! | R5 | an edit that raced with a charge lost it | `r5_*`, `threads::conservation::everything_booked_*` |
-//! | R6 | no tests of calendar charges and partial resets | `r3_*`, `r2_*` |
-//! | F1 | a roll by a charge was not persisted, and a restart erased live spend | `f1_*` |
-//! | F2 | a roll by a charge made deltas negative | `f2_*` |
-//! | F3 | calendar alignment below a day: an endless loop of resets | `f3_*` |
-//! | F4 | a period of zero: unlimited, or erased by each charge | `f4_*` |
-//! | F5 | a charge after a reset dropped the reset's record | `f5_*` |
-//! | F6 | a change of alignment undid an operator's reset | `f6_*` |
-//! | F7 | copies of one budget, changed in place | `f7_*` |
-//! | F8 | random order of reports and charges | `f8_*` |
-//! | F9 | moving a key charged other limits than were checked | `f9_*` |
-//! | F10 | a user's requests skipped the limits of the key | `f10_*` |
-//! | F11 | one id of two owners, deleted with the first | `f11_*` |
-//! | I1 | bumps of a window add up, whatever changes | `threads::conservation::everything_booked_*`, `r5_*` |
-//! | I2 | one reset for each boundary | `threads::races::a_boundary_that_many_come_to_is_passed_once` |
-//! | I3 | tokens and requests are reset apart | `r2_*` |
-//! | I4 | calendar windows over months, February, leap years, weeks | `time::calendar_months_*`, `time::a_boundary_is_*` |
-//! | I5 | nodes with other sweeps agree; 14,400 idle windows are one reset | `time::nodes_with_other_sweeps_*`, `time::fourteen_thousand_*` |
-//! | I6 | of K threads for L units exactly L are admitted | `threads::competition::exactly_the_limit_*` |
-//! | I7 | a release after a roll leaves the new window alone | `i7_*` |
-//! | I8 | a document from before a reset does not bring usage back | `i8_*`, `f1_*` |
-//! | I9 | lengths without a boundary terminate and still enforce | `f3_*`, `f4_*` |
+//! | R1 | a stale reset erased a newer window | `r1`, `threads::races::a_stale_reset` |
+//! | R2 | one answer for resets of two counters | `r2`, `threads::races::a_reset_of_tokens` |
+//! | R3 | charges rolled calendar windows as rolling ones | `r3`, `time::a_boundary_is` |
+//! | R4 | an edit put the window's start back | `r4` |
+//! | R5 | an edit that raced with a charge lost it | `r5`, `threads::conservation` |
+//! | R6 | no tests of calendar charges, of partial resets | `r3`, `r2` |
+//! | F1 | rolls were not persisted, a restart erased live spend | `f1` |
+//! | F2 | a roll by a charge made deltas negative | `f2` |
+//! | F3 | alignment below a day: resets without an end | `f3` |
+//! | F4 | a period of zero: unlimited, or erased by each charge | `f4` |
+//! | F5 | a charge after a reset dropped the reset's record | `f5` |
+//! | F6 | a change of alignment undid an operator's reset | `f6` |
+//! | F7 | copies of one budget, changed in place | `f7` |
+//! | F8 | random order of reports and charges | `f8` |
+//! | F9 | moving a key charged other limits than were checked | `f9` |
+//! | F10 | a user's requests skipped the limits of the key | `f10` |
+//! | F11 | one id of two owners, deleted with the first | `f11` |
+//!
+//! | invariant | test |
+//! |---|---|
+//! | I1: bumps of a window add up, whatever changes | `threads::conservation`, `r5` |
+//! | I2: one reset for each boundary | `threads::races::a_boundary_that_many_come_to` |
+//! | I3: tokens and requests are reset apart | `r2` |
+//! | I4: months, February, leap years, weeks | `time::calendar_months_end_on_the_first` |
+//! | I4: at `t` and at `t - 1ns` | `time::a_boundary_is_the_same_instant` |
+//! | I5: nodes with other sweeps agree | `time::nodes_with_other_sweeps` |
+//! | I5: 14,400 idle windows are one reset | `time::fourteen_thousand_four_hundred` |
+//! | I6: of K threads for L units L are admitted | `threads::competition::exactly_the_limit` |
+//! | I7: a release after a roll leaves the new window alone | `i7` |
+//! | I8: no document brings back what was reset | `i8`, `f1` |
+//! | I9: lengths without a boundary terminate and are enforced | `f3`, `f4` |
 
 #[path = "support/kit.rs"]
 mod kit;
@@ -89,8 +94,8 @@ fn r2_each_counter_of_a_rate_limit_is_reset_and_answered_for_by_itself() {
     assert!(matches!(reset(Dimension::Requests), ResetOutcome::Reset { generation: 2, .. }));
 }
 
-/// R3, R6, L13: a calendar month is not 30 days, for a charge as for the sweep: not on the 31st, not
-/// on 31 December of a leap year.
+/// R3, R6, L13: a calendar month is not 30 days, for a charge as for the sweep: not on the 31st,
+/// not on 31 December of a leap year.
 #[test]
 fn r3_a_charge_rolls_calendar_windows_on_calendar_boundaries_only() {
     for (period, start, almost, boundary) in [
