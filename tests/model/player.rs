@@ -18,7 +18,7 @@ use super::reference::{Answer, Bound, Ending, Later, Outcome, Owner, Reference, 
 use super::steering::{Document, Done, Kept, KeptCounter, Refusal};
 
 /// More events than any step gives.
-const ROOM: usize = 10_000;
+const ROOM: usize = 1_000;
 
 /// The body of the fuzz target `history`: any bytes are a history, and the engine is exact in it.
 pub fn history(data: &[u8]) {
