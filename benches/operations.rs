@@ -7,8 +7,8 @@
 //! - `floor/…`: the bare `fetch_add`, and a reading of each clock.
 //! - `manual/…`, `system/…`: every operation, on a clock that stands and on the machine's.
 //! - `manual/roll/…`: one booking that ends a window and begins the next.
-//! - `threads/…`: two threads at once, on one entry (`hot`) or on one each (`own`). The time is that
-//!   of one operation of one thread, so `own` should be what one thread alone needs.
+//! - `threads/…`: two threads at once, on one entry (`hot`) or on one each (`own`). The time is
+//!   that of one operation of one thread, so `own` should be what one thread alone needs.
 
 use std::hint::black_box;
 use std::sync::Barrier;
