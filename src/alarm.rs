@@ -2,8 +2,9 @@
 //!
 //! # State
 //!
-//! One word: `generation (low 32 bits) | one bit for each notice`. A bit is set by the thread that
-//! sends the notice and is forgotten with its window.
+//! One word: `generation (low bits) | one bit for each percentage | exhausted`. A bit is set by the
+//! thread that sends the notice and is forgotten with its window. A percentage has the bit of its
+//! number, not of its place among a limit's thresholds: those may be others by the next booking.
 //!
 //! # Proof
 //!
@@ -14,37 +15,51 @@
 //!
 //! # Limits
 //!
-//! Generations are compared by their distance on a 32-bit circle: they would be confused by a
-//! thread that stood still for 2^31 windows.
+//! Generations are compared by their distance on a circle of 2^27: they would be confused by a
+//! thread that stood still for 2^26 windows.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicWord, Bits, Ordering};
 
-/// The bit of the notice that a limit is exhausted. The others are thresholds, in their order.
-pub(crate) const EXHAUSTED: u32 = 31;
+/// The bit of the notice that a limit is exhausted.
+pub(crate) const EXHAUSTED: u32 = 0;
+
+/// The bits for notices. Under loom the word is too narrow for all, and some share a bit.
+#[cfg(not(tollkeeper_loom))]
+const NOTICES: u32 = 101;
+#[cfg(tollkeeper_loom)]
+const NOTICES: u32 = 37;
+
+const GENERATION_BITS: u32 = Bits::BITS - NOTICES;
+const CIRCLE: Bits = (1 << GENERATION_BITS) - 1;
+
+/// The bit of the notice that a threshold is reached, of 1 to 100 percent.
+pub(crate) fn threshold(percent: u8) -> u32 {
+    1 + (u32::from(percent) - 1) % (NOTICES - 1)
+}
 
 /// The notices of one counter's window.
-pub(crate) struct Alarm(AtomicU64);
+pub(crate) struct Alarm(AtomicWord);
 
 impl Alarm {
     pub(crate) fn new(generation: u64) -> Self {
-        Self(AtomicU64::new(low_32(generation) << 32))
+        Self(AtomicWord::new(on_circle(generation) << NOTICES))
     }
 
     /// True for exactly one caller for each `bit` in each `generation`.
     pub(crate) fn ring(&self, generation: u64, bit: u32) -> bool {
-        let generation = low_32(generation);
+        let generation = on_circle(generation);
         // Relaxed, here and below: the word publishes nothing; the swap alone decides who sends.
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            let bits = match generation.wrapping_sub(seen >> 32) & 0xffff_ffff {
-                0 => seen & 0xffff_ffff,
-                ahead if ahead < 1 << 31 => 0,
+            let bits = match generation.wrapping_sub(seen >> NOTICES) & CIRCLE {
+                0 => seen & ((1 << NOTICES) - 1),
+                ahead if ahead <= CIRCLE / 2 => 0,
                 _ => return false,
             };
             if bits & (1 << bit) != 0 {
                 return false;
             }
-            let rung = generation << 32 | bits | 1 << bit;
+            let rung = generation << NOTICES | bits | 1 << bit;
             // Relaxed: as above.
             match self.0.compare_exchange_weak(seen, rung, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -54,8 +69,8 @@ impl Alarm {
     }
 }
 
-fn low_32(generation: u64) -> u64 {
-    generation & 0xffff_ffff
+fn on_circle(generation: u64) -> Bits {
+    Bits::from(generation) & CIRCLE
 }
 
 #[cfg(all(test, not(tollkeeper_loom)))]
@@ -65,19 +80,30 @@ mod tests {
     #[test]
     fn each_notice_once_a_window_and_none_for_a_window_that_is_over() {
         let alarm = Alarm::new(5);
-        assert!(alarm.ring(5, 0));
-        assert!(!alarm.ring(5, 0));
+        assert!(alarm.ring(5, threshold(1)));
+        assert!(!alarm.ring(5, threshold(1)));
         assert!(alarm.ring(5, EXHAUSTED));
-        assert!(alarm.ring(6, 0));
-        assert!(!alarm.ring(5, 1), "window 5 is over");
-        assert!(alarm.ring(6, 1));
+        assert!(alarm.ring(6, threshold(1)));
+        assert!(!alarm.ring(5, threshold(100)), "window 5 is over");
+        assert!(alarm.ring(6, threshold(100)));
+    }
+
+    #[test]
+    fn every_notice_has_a_bit_of_its_own() {
+        let alarm = Alarm::new(0);
+        assert!(alarm.ring(0, EXHAUSTED));
+        for percent in 1..=100 {
+            assert!(alarm.ring(0, threshold(percent)), "{percent}");
+        }
+        assert_eq!(on_circle(0), alarm.0.load(Ordering::Relaxed) >> NOTICES);
     }
 
     #[test]
     fn generations_wrap() {
-        let alarm = Alarm::new(u64::from(u32::MAX));
-        assert!(alarm.ring(u64::from(u32::MAX), 3));
-        assert!(alarm.ring(u64::from(u32::MAX) + 1, 3));
-        assert!(!alarm.ring(u64::from(u32::MAX), 4));
+        let last = u64::try_from(CIRCLE).expect("it is 27 bits");
+        let alarm = Alarm::new(last);
+        assert!(alarm.ring(last, threshold(3)));
+        assert!(alarm.ring(last + 1, threshold(3)));
+        assert!(!alarm.ring(last, threshold(4)));
     }
 }

@@ -40,9 +40,10 @@ use form::Table;
 ///     [[owners]]
 ///     id = "key:k1"
 ///     parents = ["customer:acme"]
-///     rate_limits = [{ id = "k1-rate", requests = "60/m",
-///                      tokens = { limit = 100_000, period = "1m",
-///                                 weights = { cached = "0.1" } } }]
+///     rate_limits = [
+///         { id = "k1-rate", requests = "60/m",
+///           tokens = { limit = 100_000, period = "1m", weights = { cached = "0.1" } } },
+///     ]
 ///     concurrency = [{ id = "k1-in-flight", limit = 8 }]
 ///
 ///     [[prices]]

@@ -25,9 +25,9 @@
 //!
 //! | operation | from | to | does nothing when |
 //! |---|---|---|---|
-//! | [`Counter::update`] | `open g, counts` | `open g, change(counts)` | not open in `g`, or `change` refuses |
-//! | [`Counter::close`] | `open g, counts` | `closed g, counts` | not in `g` |
-//! | [`Counter::open`] | `closed g, counts` | `open g+1, 0 held, opening settled` | not exactly that |
+//! | [`Counter::update`] | open g, counts | open g, change(counts) | not open in g, or refused |
+//! | [`Counter::close`] | open g, counts | closed g, counts | not in g |
+//! | [`Counter::open`] | closed g, counts | open g+1, opening | not exactly that |
 //!
 //! # Proof
 //!
@@ -38,8 +38,8 @@
 //! crack between the two.
 //!
 //! **L2.** While a word is closed its counts stand still, so all who help to close a window read
-//! the same total. Exactly one `open` succeeds, because it changes the word it requires; that thread
-//! gives the notice.
+//! the same total. Exactly one `open` succeeds, because it changes the word it requires; that
+//! thread gives the notice.
 //!
 //! # Orderings
 //!

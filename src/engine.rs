@@ -31,12 +31,13 @@ use crate::plan::CounterPlan;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::units::{PriceTable, Usage};
+use crate::units::{Money, PriceError, PriceTable, Usage};
 
 /// Budgets, rate limits and concurrency limits of one gateway process.
 ///
 /// A cheap handle: clones share one engine. All operations may be called from any thread at any
-/// time; none of those that decide about a request takes a lock or allocates, unless it denies.
+/// time. Those that decide about a request are lock-free and, as long as they admit it and no
+/// window ends, allocate nothing.
 ///
 /// ```
 /// use tollkeeper::{Budget, Decision, Engine, LimitId, OwnerId, Usage};
@@ -157,7 +158,8 @@ impl Engine {
     /// Resolves the limits on the way of requests of these owners: theirs, their ancestors', and
     /// those of the pairs among all of them. Keep the route where requests repeat.
     ///
-    /// Owners that do not exist are no error here: they may come to exist.
+    /// Owners that do not exist are no error here: they may come to exist. A route of no owners has
+    /// no limits and admits everything.
     pub fn route(&self, owners: &[OwnerId]) -> Route {
         Route::new(owners, &self.shared.store)
     }
@@ -193,7 +195,7 @@ impl Engine {
                     Decision::Admitted(Reservation::new(shared, route, holds))
                 }
                 Err(by) => {
-                    let amount = |plan: &CounterPlan| plan.estimate(estimate);
+                    let amount = |plan: &CounterPlan| Some(plan.estimate(estimate));
                     Decision::Denied(decision::refused(&route.entries, &by, amount, at.now))
                 }
             }
@@ -230,7 +232,16 @@ impl Engine {
         self.shared.events.subscribe(capacity)
     }
 
-    /// The price table that was applied last; empty at first.
+    /// What a usage costs by the price table in force.
+    ///
+    /// # Errors
+    ///
+    /// The model has no price, or the cost is more than can be counted.
+    pub fn cost(&self, model: &str, usage: &Usage) -> Result<Money, PriceError> {
+        self.shared.prices.load().cost(model, usage)
+    }
+
+    /// A copy of the price table in force: the one that was applied last; empty at first.
     pub fn prices(&self) -> PriceTable {
         PriceTable::clone(&self.shared.prices.load())
     }

@@ -58,7 +58,7 @@ mod steering;
 pub(crate) use booking::{Actual, Hold, Posted, Refusal, Refused, admit};
 pub(crate) use steering::Reset;
 
-use crate::alarm::{Alarm, EXHAUSTED};
+use crate::alarm::{Alarm, EXHAUSTED, threshold};
 use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{COUNTERS, Plan, UNLIMITED};
@@ -247,9 +247,9 @@ impl Entry {
         }
         let Some(plan) = &snapshot.plan.counters[counter] else { return };
         let alarm = &self.slots[counter].alarm;
-        for (bit, &percent) in (0..).zip(&plan.thresholds) {
+        for &percent in &plan.thresholds {
             let reached = counts.settled >= share(window.limit, percent);
-            if reached && alarm.ring(window.generation, bit) {
+            if reached && alarm.ring(window.generation, threshold(percent)) {
                 let settled = counts.settled;
                 self.notice(snapshot, counter, Notice::Threshold { window, percent, settled }, at);
             }

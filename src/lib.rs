@@ -1,4 +1,39 @@
 //! Exact, lock-free budgets and rate limits for gateways.
+//!
+//! A gateway asks an [`Engine`] before every upstream call whether the request may pass, against
+//! every budget, rate limit and concurrency limit on its [`Route`]. The estimate is held on all of
+//! them or on none, by a [`Reservation`], which is settled by what was really used:
+//!
+//! ```
+//! use tollkeeper::{Decision, Engine, LimitId, OwnerId, RateLimit, Usage};
+//!
+//! let engine = Engine::new();
+//! let key: OwnerId = "key:k1".parse()?;
+//! engine.upsert_owner(&key, &[])?;
+//! let rate = RateLimit::new().tokens(100_000, "1m".parse()?).requests(60, "1m".parse()?);
+//! engine.upsert_limit(&key, &LimitId::new("k1-rate")?, rate)?;
+//!
+//! let route = engine.route(&[key]);
+//! let estimate = Usage { input_tokens: 900, output_tokens: 256, requests: 1, ..Usage::default() };
+//! match engine.reserve(&route, &estimate) {
+//!     Decision::Admitted(reservation) => {
+//!         let used = Usage { output_tokens: 210, ..estimate };
+//!         let _ = reservation.settle(&used);
+//!     }
+//!     Decision::Denied(denied) => println!("{denied}"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The [`guide`] shows how it goes into a gateway. All state is in the process's memory; every
+//! operation may be called from any thread.
+//!
+//! # Features
+//!
+//! - `tz` (default): calendar windows in IANA time zones.
+//! - `serde`: [`Config`] documents and serialisable [`State`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Ground.
 mod id;
@@ -31,6 +66,14 @@ mod config;
 mod engine;
 #[cfg(not(tollkeeper_loom))]
 mod store;
+
+#[cfg(not(tollkeeper_loom))]
+pub mod guide;
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests;

@@ -91,7 +91,11 @@ impl CounterPlan {
         let mut window = Window {
             generation: last.generation.wrapping_add(1),
             span,
-            before: Span { start: last.span.start, end: last.span.end.min(span.start) },
+            // An imported window may begin before the one that it ends.
+            before: Span {
+                start: last.span.start,
+                end: last.span.end.min(span.start).max(last.span.start),
+            },
             opening,
             ..*last
         };
@@ -195,8 +199,13 @@ impl Snapshot {
         };
         let from = move |instant: Timestamp| {
             let span = plan?.period.window_at(self.anchor, instant);
-            let later = plan?.period.window_at(self.anchor, span.end);
-            Some(if span.start >= instant { span } else { later })
+            if span.start >= instant {
+                return Some(span);
+            }
+            // Nothing follows a window without end.
+            (span.end < Timestamp::MAX)
+                .then(|| plan.map(|plan| plan.period.window_at(self.anchor, span.end)))
+                .flatten()
         };
         let until = grant.instead.map(|(_, until)| until).filter(|until| *until > window.span.end);
         let next = from(window.span.end);
@@ -228,9 +237,9 @@ impl Snapshot {
         next
     }
 
-    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their usage;
-    /// where the period or the anchor is another one, the window becomes the one of the new period around `now`.
-    /// A counter that the old plan did not have begins a new window.
+    /// The snapshot with another plan and anchor. Windows keep their generation, and with it their
+    /// usage; where the period or the anchor is another one, the window becomes the one of the new
+    /// period around `now`. A counter that the old plan did not have begins a new window.
     pub(crate) fn replanned(&self, plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let mut next = Snapshot { plan, anchor, ..self.clone() };
         for counter in 0..COUNTERS {
@@ -264,6 +273,7 @@ impl Snapshot {
         now: Timestamp,
         balances: &[Option<Balance>; COUNTERS],
     ) -> Snapshot {
+        // On the lattice of the document, counters without a balance too.
         let mut next = self.replanned(Arc::clone(&self.plan), anchor, now);
         for (counter, balance) in balances.iter().enumerate() {
             let Some(balance) = balance else { continue };

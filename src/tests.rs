@@ -8,3 +8,15 @@ mod loom_counter;
 mod loom_entry;
 mod loom_settle;
 mod scene;
+
+/// A reservation travels with the body of its response, an engine is shared by all threads.
+#[cfg(not(tollkeeper_loom))]
+#[test]
+fn handles_go_to_any_thread() {
+    fn goes<T: Send + 'static>() {}
+    fn shared<T: Send + Sync + Clone + 'static>() {}
+    goes::<crate::Reservation>();
+    goes::<crate::Subscription>();
+    shared::<crate::Engine>();
+    shared::<crate::Route>();
+}

@@ -21,12 +21,21 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["sync"], sideways: false },
     Floor { rooms: &["time", "units", "id"], sideways: false },
     Floor { rooms: &["serde_text"], sideways: false },
-    Floor { rooms: &["cell", "counter", "alarm"], sideways: false },
+    Floor { rooms: &["counter", "alarm"], sideways: false },
     Floor {
-        rooms: &["snapshot", "window", "entry", "budget", "rate_limit", "concurrency", "admission"],
+        rooms: &[
+            "plan",
+            "limit",
+            "snapshot",
+            "entry",
+            "budget",
+            "rate_limit",
+            "concurrency",
+            "admission",
+        ],
         sideways: true,
     },
-    Floor { rooms: &["store"], sideways: false },
+    Floor { rooms: &["store", "config"], sideways: false },
     Floor { rooms: &["engine"], sideways: false },
 ];
 
@@ -76,7 +85,7 @@ const DOORS: &[Door] = &[
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
 const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "cell", "counter", "alarm", "snapshot", "store", "engine"];
+    &["sync", "time/clock", "counter", "alarm", "snapshot", "store", "engine"];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 

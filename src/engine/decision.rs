@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::admission::RefusedBy;
+use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
@@ -213,7 +214,7 @@ impl fmt::Display for Binding {
 pub(crate) fn refused(
     entries: &[Arc<Entry>],
     by: &RefusedBy,
-    amount: impl Fn(&CounterPlan) -> u64,
+    amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
 ) -> Denied {
     let mut all = vec![binding(&entries[by.place], &by.refused)];
@@ -223,17 +224,18 @@ pub(crate) fn refused(
 
 /// What a reservation would be answered.
 pub(crate) fn peek(entries: &[Arc<Entry>], estimate: &Usage, now: Timestamp) -> Peek {
-    let all = bindings(entries, |plan| plan.estimate(estimate), now, None);
+    let all = bindings(entries, |plan| Some(plan.estimate(estimate)), now, None);
     if all.is_empty() {
         return Peek::WouldAdmit;
     }
     Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
-/// Every counter that an amount does not fit under, in the order of the route.
+/// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
+/// of a counter, not even of one that is exhausted.
 fn bindings(
     entries: &[Arc<Entry>],
-    amount: impl Fn(&CounterPlan) -> u64,
+    amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
     except: Option<(usize, usize)>,
 ) -> Vec<Binding> {
@@ -245,7 +247,7 @@ fn bindings(
             if except == Some((place, counter)) {
                 continue;
             }
-            let requested = amount(plan);
+            let Some(requested) = amount(plan) else { continue };
             let Reading { snapshot, window, counts } = entry.read(counter, now);
             if let Err(why) = admit(&window, counts, requested) {
                 let snapshot = keep(snapshot);
@@ -272,8 +274,10 @@ fn binding(entry: &Entry, refused: &Refused) -> Binding {
         requested,
         window: window.span,
         retry: match why {
+            // No window and no limit has room for it.
+            _ if requested > HELD_MAX => Retry::Never,
             Refusal::HeldFull => Retry::OnRelease,
-            Refusal::Full => retry(snapshot, counter, plan, &window, requested),
+            Refusal::Full => retry(snapshot, counter, plan, &window, counts, requested),
         },
     }
 }
@@ -284,13 +288,15 @@ fn retry(
     counter: usize,
     plan: &CounterPlan,
     window: &Window,
+    counts: Counts,
     requested: u64,
 ) -> Retry {
     let fits = |limit: u64| requested.max(1) <= limit;
     if plan.period.is_never() {
         return match plan.dimension {
             Dimension::Money => Retry::OnTopUp,
-            Dimension::InFlight if fits(window.limit) => Retry::OnRelease,
+            // Only what is held may go away again.
+            _ if fits(window.limit.saturating_sub(counts.settled)) => Retry::OnRelease,
             _ => Retry::Never,
         };
     }

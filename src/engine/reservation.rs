@@ -8,6 +8,7 @@ use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
 use crate::entry::{Actual, Entry, Posted};
 use crate::id::{LimitId, OwnerId};
+use crate::plan::CounterPlan;
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
 
@@ -16,10 +17,10 @@ use crate::units::{Dimension, Usage};
 /// It ends exactly once: [`settle`](Self::settle) and [`void`](Self::void) consume it, and whoever
 /// lets it go without either has it ended by `Drop`:
 ///
-/// | dropped | because | what happens |
+/// | dropped | because of | then |
 /// |---|---|---|
-/// | before [`mark_dispatched`](Self::mark_dispatched) | an error, a panic, a client that is gone | the hold is given back |
-/// | after it | the same, but the upstream may bill us | the hold is booked, as uncertain |
+/// | before [dispatch](Self::mark_dispatched) | an error, a panic, a client gone | it is voided |
+/// | after it | the same, but we may be billed | what was held is booked, as uncertain |
 ///
 /// ```compile_fail
 /// # use tollkeeper::{Reservation, Usage};
@@ -110,8 +111,9 @@ impl Reservation {
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
         self.shared.with_now(|at| {
             let entries = &self.route.entries;
+            let amount = |plan: &CounterPlan| Some(plan.actual(more)).filter(|&n| n > 0);
             admission::extend(entries, &mut self.holds, more, at)
-                .map_err(|by| decision::refused(entries, &by, |plan| plan.actual(more), at.now))
+                .map_err(|by| decision::refused(entries, &by, amount, at.now))
         })
     }
 

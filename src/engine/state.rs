@@ -242,11 +242,14 @@ impl Engine {
         for (index, limit) in state.limits.iter().enumerate() {
             match store.limit(&limit.limit) {
                 None => imported.unknown.push(limit.limit.clone()),
-                Some(entry) => found.push((check_entry(&entry, index, limit)?, entry, limit)),
+                Some(entry) => {
+                    check_entry(&entry, index, limit)?;
+                    found.push((entry, limit));
+                }
             }
         }
         self.shared.with_now(|at| {
-            for ((), entry, limit) in found {
+            for (entry, limit) in found {
                 let snapshot = entry.snapshot();
                 let counts = |counter: &&CounterState| {
                     (0..COUNTERS).any(|c| snapshot.dimension(c) == Some(counter.dimension))

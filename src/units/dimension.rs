@@ -8,7 +8,7 @@ use super::Money;
 /// What a limit counts. Each dimension has a counter and a window of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// Money, in [`Money`](super::Money)'s nano-units.
+    /// Money, in [`Money`]'s nano-units.
     Money,
     /// Tokens, weighted by kind.
     Tokens,

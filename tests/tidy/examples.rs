@@ -26,7 +26,7 @@ fn example(
 fn floor_examples() -> Vec<Example> {
     let rule = "floors";
     vec![
-        example(rule, "src/cell.rs", "use crate::engine::Engine;", &["1: never up"]),
+        example(rule, "src/alarm.rs", "use crate::engine::Engine;", &["1: never up"]),
         example(
             rule,
             "src/store.rs",
@@ -35,14 +35,19 @@ fn floor_examples() -> Vec<Example> {
         ),
         example(rule, "src/id.rs", "fn f() { crate::store::g() }", &["1: `crate::store::g`"]),
         example(rule, "src/id.rs", "use super::store::Store;", &["1: never up"]),
-        example(rule, "src/time/clock.rs", "use super::super::cell::X;", &["1: never up"]),
-        example(rule, "src/time/clock.rs", "use super::cell::X; use crate::time::Y;", &[]),
-        example(rule, "src/cell.rs", "use crate::counter::Word;", &["1: do not import each other"]),
-        example(rule, "src/cell.rs", "use crate::Unknown;", &["1: that is no room"]),
+        example(rule, "src/time/clock.rs", "use super::super::alarm::X;", &["1: never up"]),
+        example(rule, "src/time/clock.rs", "use super::alarm::X; use crate::time::Y;", &[]),
+        example(
+            rule,
+            "src/alarm.rs",
+            "use crate::counter::Word;",
+            &["1: do not import each other"],
+        ),
+        example(rule, "src/alarm.rs", "use crate::Unknown;", &["1: that is no room"]),
         example(rule, "src/id.rs", "use crate::Store;", &["1: `id` names `crate::Store`"]),
-        example(rule, "src/cell.rs", "use crate::Timestamp;", &[]),
+        example(rule, "src/alarm.rs", "use crate::Timestamp;", &[]),
         example(rule, "src/attic.rs", "", &["1: room `attic` is on no floor"]),
-        example(rule, "src/entry.rs", "use crate::window::W; use crate::counter::C;", &[]),
+        example(rule, "src/entry.rs", "use crate::plan::W; use crate::counter::C;", &[]),
         example(rule, "src/engine/route.rs", "use crate::engine::owners::O;", &[]),
         example(rule, "src/lib.rs", "use crate::engine::Engine;", &[]),
         example(rule, "src/tests/loom_cell.rs", "use crate::engine::Engine;", &[]),
@@ -81,18 +86,18 @@ fn ordering_examples() -> Vec<Example> {
     let rule = "orderings";
     vec![
         example(rule, "src/id.rs", "// Why.\nx.load(Ordering::Relaxed)", &["2: choose memory"]),
-        example(rule, "src/cell.rs", "/// Why.\nx.load(Ordering::Acquire)", &["2: says why"]),
-        example(rule, "src/cell.rs", "// Why.\n\n\n\n\n\n\nx(Ordering::SeqCst)", &["8: says why"]),
-        example(rule, "src/cell.rs", "// Why.\n\n\n\n\n\nx(Ordering::SeqCst)", &[]),
+        example(rule, "src/alarm.rs", "/// Why.\nx.load(Ordering::Acquire)", &["2: says why"]),
+        example(rule, "src/alarm.rs", "// Why.\n\n\n\n\n\n\nx(Ordering::SeqCst)", &["8: says why"]),
+        example(rule, "src/alarm.rs", "// Why.\n\n\n\n\n\nx(Ordering::SeqCst)", &[]),
         example(
             rule,
-            "src/cell.rs",
+            "src/alarm.rs",
             "use crate::sync::Ordering::{self, AcqRel};",
             &["1: spell it"],
         ),
-        example(rule, "src/cell.rs", "use crate::sync::Ordering::*;", &["1: spell it"]),
+        example(rule, "src/alarm.rs", "use crate::sync::Ordering::*;", &["1: spell it"]),
         example(rule, "src/id.rs", "a.cmp(&b) == cmp::Ordering::Less", &[]),
-        example(rule, "src/cell.rs", "x.load(Ordering::Relaxed) // Why.", &[]),
+        example(rule, "src/alarm.rs", "x.load(Ordering::Relaxed) // Why.", &[]),
         example(rule, "src/tests/loom_cell.rs", "x.load(Ordering::Relaxed)", &[]),
     ]
 }
