@@ -95,6 +95,7 @@ mod tests {
         for percent in 1..=100 {
             assert!(alarm.ring(0, threshold(percent)), "{percent}");
         }
+        // Relaxed: one thread.
         assert_eq!(on_circle(0), alarm.0.load(Ordering::Relaxed) >> NOTICES);
     }
 

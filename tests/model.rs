@@ -24,7 +24,9 @@ use proptest::test_runner::FileFailurePersistence;
 proptest! {
     // Cases that failed once are kept beside this file, and tried first.
     #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
+            "proptest-regressions",
+        ))),
         ..ProptestConfig::default()
     })]
 

@@ -79,7 +79,7 @@ fn a_bump_reports_how_far_it_went_above_the_limit() {
     assert_eq!(kit.read("budget").percent(), Some(170));
 }
 
-/// A counter books up to 2^62-1 and stays there; what it could not count is reported, never wrapped.
+/// A counter books up to 2^62-1 and stays there; what it could not count is reported, not wrapped.
 #[test]
 fn booking_stops_at_the_most_that_can_be_counted_and_says_what_is_missing() {
     let kit = kit();

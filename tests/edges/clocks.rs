@@ -114,7 +114,7 @@ fn a_settle_on_a_clock_that_stepped_back_is_in_time() {
     assert_eq!((kit.counts("budget"), kit.read("budget").generation), ((3, 0), 1));
 }
 
-/// L13: a limit created on a clock that is ahead keeps its first window when the clock is set right.
+/// L13: a limit created on a clock that is ahead keeps its first window when that is set right.
 #[test]
 fn a_limit_created_in_the_future_waits_in_its_first_window() {
     let kit = kit_at("2030-01-01T00:00:00Z");

@@ -342,8 +342,11 @@ impl Reference {
             let mut begun = Vec::new();
             for counter in &kept.counters {
                 let second = counter.dimension == Dimension::Requests;
-                let open = counter.end > self.now;
-                *(if open { &mut restored } else { &mut ended }) += 1;
+                let open = counter.end > self.now || counter.end == u64::MAX;
+                // A counter that the limit does not have any more is neither.
+                if self.entries[entry].counters[usize::from(second)].rule.is_some() {
+                    *(if open { &mut restored } else { &mut ended }) += 1;
+                }
                 begun.extend(self.set(entry, usize::from(second), counter));
             }
             if moved != kept.anchor {
@@ -376,7 +379,7 @@ impl Reference {
         let counter = self.counter_mut(slot);
         counter.credit = kept.credit.into();
         counter.instead = kept.instead.map(|(limit, until)| (limit.into(), until));
-        let rule = counter.rule.as_ref().filter(|_| kept.end > now)?;
+        let rule = counter.rule.as_ref().filter(|_| kept.end > now || kept.end == u64::MAX)?;
         let due = rule.window(anchor, now);
         let window = if kept.end == due.1 { (kept.start, kept.end) } else { due };
         Some((slot, window, kept.settled.into()))
