@@ -343,12 +343,13 @@ fn has_ancestor(store: &Store, of: &OwnerId, sought: &OwnerId) -> bool {
     let mut seen = Lineage::default();
     seen.add(of);
     let mut next = 0;
-    while let Some(owner) = seen.get(next).and_then(|id| store.owner(&id)) {
+    while let Some(id) = seen.get(next) {
+        next += 1;
+        let Some(owner) = store.owner(&id) else { continue };
         if owner.parents.contains(sought) {
             return true;
         }
         owner.parents.iter().for_each(|parent| seen.add(parent));
-        next += 1;
     }
     false
 }

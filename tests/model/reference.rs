@@ -239,7 +239,9 @@ impl Counter {
     pub fn limit(&self, start: u64) -> Option<u128> {
         match (self.instead, &self.rule) {
             (Some((limit, until)), _) if start < until => Some(limit),
-            (_, Some(Rule { limit: Some(limit), .. })) => Some(u128::from(*limit) + self.credit),
+            (_, Some(Rule { limit: Some(limit), .. })) => {
+                Some((u128::from(*limit) + self.credit).min(SETTLED_MAX.into()))
+            }
             _ => None,
         }
     }
