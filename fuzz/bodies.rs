@@ -1,8 +1,13 @@
 //! The bodies of the fuzz targets: each takes any bytes and panics when something does not hold.
 //!
 //! The fuzz targets call them, and so does `tests/corpus.rs`, which runs them over the committed
-//! corpus. An input is a text up to the first line feed and, behind it, numbers of eight bytes
-//! each (little-endian; missing ones are zero). So a seed may be written by hand.
+//! corpus. An input of `period` and `money` is a text up to the first line feed and, behind it,
+//! numbers of eight bytes each (little-endian; missing ones are zero). One of `config` and `state`
+//! is a document. So a seed may be written by hand.
+
+mod documents;
+
+pub use documents::{config, state};
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -14,7 +19,8 @@ use tollkeeper::{Alignment, Money, Period, Price, Span, Timestamp, Usage, Weekda
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, which is also that of its file and of its corpus.
-pub const TARGETS: &[(&str, Body)] = &[("period", period), ("money", money)];
+pub const TARGETS: &[(&str, Body)] =
+    &[("period", period), ("money", money), ("config", config), ("state", state)];
 
 /// How many numbers an input may have.
 const NUMBERS: usize = 12;

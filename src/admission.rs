@@ -4,9 +4,10 @@
 //!
 //! - **L5** Each limit admits its own hold in one swap (`entry`), so none is passed at any moment.
 //! - **L6** Holds are taken in the order of the route. At the first refusal, those taken are taken
-//!   back by the thread that took them; nothing in between can panic or run code of a user. A request that comes in the meantime may be refused because of a hold that is
-//!   then taken back: allowed, because the answer to a race for the last unit is "not now" for one
-//!   of the two at least, and both would have been refused had the first one stayed.
+//!   back by the thread that took them; nothing in between can panic or run code of a user. A
+//!   request that comes in the meantime may be refused because of a hold that is then taken back:
+//!   allowed, because the answer to a race for the last unit is "not now" for one of the two at
+//!   least, and both would have been refused had the first one stayed.
 //! - **L7** [`settle`] consumes the holds.
 //!
 //! A window that closes between a hold and its withdrawal has the hold in its total, which is
@@ -21,7 +22,7 @@
 
 use smallvec::SmallVec;
 
-use crate::entry::{At, Booking, Entry, Hold, Posted, Refused};
+use crate::entry::{At, Entry, Hold, Posted, Refused};
 use crate::plan::{CounterPlan, Plan};
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
@@ -66,7 +67,8 @@ impl Stop {
         Self { entry: Arc::clone(entry), plan: Arc::clone(&entry.snapshot().plan) }
     }
 
-    fn counters(&self) -> impl Iterator<Item = (usize, &CounterPlan)> {
+    /// The counters of its plan, by their places.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (usize, &CounterPlan)> {
         let counters = self.plan.counters.iter().enumerate();
         counters.filter_map(|(counter, plan)| plan.as_ref().map(|plan| (counter, plan)))
     }
@@ -163,8 +165,8 @@ impl Holds {
     }
 }
 
-/// Ends a reservation on all limits, and reports what each booking came to: the limit, the counter's
-/// plan, what is booked for the request in all windows, and what was done now.
+/// Ends a reservation on all limits, and reports what each booking came to: the limit, the plan of
+/// the counter, what is booked for the request in all windows, and what was done now.
 pub(crate) fn settle(
     stops: &[Stop],
     holds: &Holds,
@@ -179,7 +181,7 @@ pub(crate) fn settle(
             let earlier = holds.earlier.get(index).copied().unwrap_or(0);
             let held = hold.amount.saturating_add(earlier);
             let rest = actual.amount(plan, held).saturating_sub(earlier);
-            let posted = stop.entry.settle(Booking { counter, plan, at }, hold, rest);
+            let posted = stop.entry.settle(counter, hold, rest, at);
             // Where a window is over, what was held in it stays booked.
             let stays = if posted.late { held } else { earlier };
             let booked = posted.amount.saturating_add(stays);
@@ -202,7 +204,7 @@ pub(crate) fn bump(
             match plan.actual(used) {
                 0 => stop.entry.pass(counter, at),
                 amount => {
-                    let posted = stop.entry.bump(Booking { counter, plan, at }, amount);
+                    let posted = stop.entry.bump(counter, amount, at);
                     report(&stop.entry, plan, posted);
                 }
             }

@@ -4,6 +4,7 @@
 mod apply;
 mod decision;
 mod events;
+mod lineage;
 mod operator;
 mod reading;
 mod reservation;

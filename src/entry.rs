@@ -55,7 +55,7 @@
 mod booking;
 mod steering;
 
-pub(crate) use booking::{Booking, Hold, Posted, Refusal, Refused, admit};
+pub(crate) use booking::{Hold, Posted, Refusal, Refused, admit};
 pub(crate) use steering::Reset;
 
 use crate::alarm::{Alarm, EXHAUSTED, threshold};

@@ -5,6 +5,7 @@
 //! snapshot can lose none (L9). Every next snapshot is a pure function of the one before and of the
 //! arguments, so threads that race to install it build the same one (L13).
 
+use crate::counter::SETTLED_MAX;
 use crate::gate::Terms;
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -110,7 +111,8 @@ impl CounterPlan {
         window.limit = match grant.instead {
             Some((limit, until)) if window.span.start < until => limit,
             _ if self.limit == UNLIMITED => UNLIMITED,
-            _ => self.limit.saturating_add(grant.credit),
+            // No more than can be counted: past that a limit would never be reached.
+            _ => self.limit.saturating_add(grant.credit).min(SETTLED_MAX),
         };
         window.alarm = match self.thresholds.first() {
             _ if window.limit == UNLIMITED => UNLIMITED,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, OwnerConfig};
 use crate::engine::Engine;
 use crate::engine::topology::{
     Upserted, check_limit, drop_limit, drop_owner, set_limit, set_parents,
@@ -79,7 +79,20 @@ fn put_in_force(store: &Store, changes: &Changes, config: &Config, at: &At) -> A
         }
     }
     remove_others(store, changes, config, &mut applied);
+    for owner in &config.owners {
+        order_limits(store, changes, owner);
+    }
     applied
+}
+
+/// Puts the limits of an owner in the order of the document: they are checked in that order.
+fn order_limits(store: &Store, changes: &Changes, owner: &OwnerConfig) {
+    let Some(found) = store.owner(&owner.id) else { return };
+    if found.limits.iter().map(|entry| &entry.id).eq(owner.limits.iter().map(|limit| &limit.id)) {
+        return;
+    }
+    let limits = owner.limits.iter().filter_map(|limit| store.limit(&limit.id)).collect();
+    changes.set_owner(&owner.id, Owner { limits, ..Owner::clone(&found) });
 }
 
 fn remove_others(store: &Store, changes: &Changes, config: &Config, applied: &mut Applied) {

@@ -9,7 +9,7 @@ use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{COUNTERS, CounterPlan, LimitKind};
+use crate::plan::{CounterPlan, LimitKind};
 use crate::snapshot::{Snapshot, Window};
 use crate::sync::keep;
 use crate::time::{Span, Timestamp};
@@ -240,19 +240,20 @@ fn bindings(
     except: Option<(usize, usize)>,
 ) -> Vec<Binding> {
     let mut found = Vec::new();
-    for (place, entry) in stops.iter().map(|stop| &stop.entry).enumerate() {
-        let snapshot = entry.snapshot();
-        for counter in 0..COUNTERS {
-            let Some(plan) = &snapshot.plan.counters[counter] else { continue };
+    for (place, stop) in stops.iter().enumerate() {
+        for (counter, plan) in stop.counters() {
+            let Some(requested) = amount(plan) else { continue };
             if except == Some((place, counter)) {
                 continue;
             }
-            let Some(requested) = amount(plan) else { continue };
-            let Reading { snapshot, window, counts } = entry.read(counter, now);
+            let Reading { snapshot, window, counts } = stop.entry.read(counter, now);
+            if snapshot.plan.counters[counter].is_none() {
+                continue;
+            }
             if let Err(why) = admit(window.limit, counts, requested) {
                 let snapshot = keep(snapshot);
                 let refused = Refused { snapshot, counter, requested, window, counts, why };
-                found.push(binding(entry, &refused));
+                found.push(binding(&stop.entry, &refused));
             }
         }
     }

@@ -6,7 +6,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::entry::{Entry, Notice, Notices};
 use crate::id::{LimitId, OwnerId};
-use crate::plan::COUNTERS;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Ordering};
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
@@ -169,21 +168,18 @@ impl Events {
         }
     }
 
-    /// Gives notice of a hold that is booked without anybody knowing what was used.
+    /// Gives notice of an amount that is booked without anybody knowing what was used.
     pub(crate) fn uncertain(
         &self,
         entry: &Entry,
         dimension: Dimension,
+        generation: u64,
         amount: u64,
         now: Timestamp,
     ) {
-        if amount == 0 || dimension == Dimension::InFlight {
-            return;
+        if amount > 0 && dimension != Dimension::InFlight {
+            self.send(entry, dimension, generation, EventKind::Uncertain { amount }, now);
         }
-        let snapshot = entry.snapshot();
-        let counter = (0..COUNTERS).find(|&c| snapshot.dimension(c) == Some(dimension));
-        let generation = counter.map_or(0, |counter| snapshot.windows[counter].generation);
-        self.send(entry, dimension, generation, EventKind::Uncertain { amount }, now);
     }
 
     fn send(

@@ -158,7 +158,8 @@ impl Reservation {
             admission::settle(stops, &holds, actual, at, |entry, plan, booked, posted| {
                 settlement.add(entry, plan, posted);
                 if matches!(actual, Actual::AsHeld) {
-                    self.shared.events.uncertain(entry, plan.dimension, booked, at.now);
+                    let (dimension, generation) = (plan.dimension, posted.generation);
+                    self.shared.events.uncertain(entry, dimension, generation, booked, at.now);
                 }
             });
         });

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::admission::Stop;
+use crate::engine::lineage::Lineage;
 use crate::id::OwnerId;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
@@ -67,25 +68,18 @@ impl fmt::Debug for Route {
 fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
     // Before anything is looked up, see `store`.
     let version = store.version();
-    let mut order: Vec<OwnerId> = Vec::with_capacity(named.len() * 2);
+    let mut order = Lineage::default();
     let mut stops = Vec::new();
     let mut unknown = Vec::new();
     for owner in named {
-        // Breadth first: what is pushed while one is visited is visited after it.
-        let mut next = order.len();
-        if !order.contains(owner) {
-            order.push(owner.clone());
-        }
-        while next < order.len() {
-            let id = order[next].clone();
+        // Breadth first: what is added while one is visited is visited after it.
+        let mut next = order.as_slice().len();
+        order.add(owner);
+        while let Some(id) = order.get(next) {
             match store.owner(&id) {
                 Some(found) => {
                     stops.extend(found.limits.iter().map(Stop::new));
-                    for parent in &found.parents {
-                        if !order.contains(parent) {
-                            order.push(parent.clone());
-                        }
-                    }
+                    found.parents.iter().for_each(|parent| order.add(parent));
                 }
                 // A parent that is not there was removed while this ran; the version will tell.
                 None if named.contains(&id) => unknown.push(id),
@@ -95,8 +89,8 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
         }
     }
     if store.has_pairs() {
-        for (i, a) in order.iter().enumerate() {
-            for b in &order[i + 1..] {
+        for (i, a) in order.as_slice().iter().enumerate() {
+            for b in &order.as_slice()[i + 1..] {
                 // Owners that are themselves pairs make none.
                 let Ok(pair) = OwnerId::pair(a, b) else { continue };
                 // A pair that was named has been visited.

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::engine::Engine;
+use crate::engine::lineage::Lineage;
 use crate::engine::reading::{LimitUsage, reading};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
@@ -339,19 +340,16 @@ fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<
 }
 
 fn has_ancestor(store: &Store, of: &OwnerId, sought: &OwnerId) -> bool {
-    let mut seen = vec![of.clone()];
+    let mut seen = Lineage::default();
+    seen.add(of);
     let mut next = 0;
-    while next < seen.len() {
-        let parents = store.owner(&seen[next]).map_or_else(Vec::new, |owner| owner.parents.clone());
-        if parents.contains(sought) {
+    while let Some(id) = seen.get(next) {
+        next += 1;
+        let Some(owner) = store.owner(&id) else { continue };
+        if owner.parents.contains(sought) {
             return true;
         }
-        for parent in parents {
-            if !seen.contains(&parent) {
-                seen.push(parent);
-            }
-        }
-        next += 1;
+        owner.parents.iter().for_each(|parent| seen.add(parent));
     }
     false
 }

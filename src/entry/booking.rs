@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use super::{At, Entry, Notice};
 use crate::counter::{Change, Counts, Missed};
 use crate::gate::Terms;
-use crate::plan::{CounterPlan, UNLIMITED};
+use crate::plan::UNLIMITED;
 use crate::snapshot::{Snapshot, Window};
 use crate::sync::{Arc, Loaded, keep};
 
@@ -53,6 +53,8 @@ pub(crate) struct Refused {
 /// What a booking on one counter came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Posted {
+    /// The window in force.
+    pub(crate) generation: u64,
     /// Booked in the window in force.
     pub(crate) amount: u64,
     /// How much of what was not held is above the limit.
@@ -75,15 +77,6 @@ pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, R
 fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
     limit == UNLIMITED
         || counts.committed().checked_add(amount.max(1)).is_some_and(|total| total <= limit)
-}
-
-/// One booking on one counter: by which plan and when. What the functions below hand down.
-#[derive(Clone, Copy)]
-pub(crate) struct Booking<'a> {
-    pub(crate) counter: usize,
-    /// The plan that the request was admitted by.
-    pub(crate) plan: &'a CounterPlan,
-    pub(crate) at: &'a At<'a>,
 }
 
 impl Entry {
@@ -142,22 +135,21 @@ impl Entry {
 
     /// Replaces what `hold` holds by `actual`. What it held in a window that is over stays booked
     /// there, and only the excess is booked in the current one (L8).
-    pub(crate) fn settle(&self, booking: Booking, hold: Hold, actual: u64) -> Posted {
-        let slot = &self.slots[booking.counter];
-        let terms = slot.gate.read(booking.at.now);
+    pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
+        let slot = &self.slots[counter];
+        let terms = slot.gate.read(at.now);
         if let Some(terms) = terms.filter(|terms| terms.generation == hold.generation) {
             let settled = slot.counter.update(hold.generation, |counts| hold.end(counts, actual));
             if let Ok(done) = settled {
-                return self.posted(booking, &terms, done, hold.amount, actual);
+                return self.posted(counter, &terms, done, hold.amount, actual, at);
             }
         }
-        self.settle_by_snapshot(booking, hold, actual)
+        self.settle_by_snapshot(counter, hold, actual, at)
     }
 
     /// The same by the snapshot.
     #[cold]
-    fn settle_by_snapshot(&self, booking: Booking, hold: Hold, actual: u64) -> Posted {
-        let Booking { counter, at, .. } = booking;
+    fn settle_by_snapshot(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
         let mut snapshot = self.current(at);
         let terms = snapshot.windows[counter].terms();
         if terms.generation == hold.generation {
@@ -166,14 +158,14 @@ impl Entry {
             let actual = if counted { actual } else { 0 };
             let word = &self.slots[counter].counter;
             match word.update(hold.generation, |counts| hold.end(counts, actual)) {
-                Ok(done) => return self.posted(booking, &terms, done, hold.amount, actual),
+                Ok(done) => return self.posted(counter, &terms, done, hold.amount, actual, at),
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is settled once"),
                 // The window ended between the two loads. It does not come back.
                 Err(Missed::Elsewhere(_)) => snapshot = self.current(at),
             }
         }
         let excess = actual.saturating_sub(hold.amount);
-        let posted = self.book(&mut snapshot, booking, excess);
+        let posted = self.book(&mut snapshot, counter, excess, at);
         Posted { late: hold.amount > 0, ..posted }
     }
 
@@ -185,27 +177,36 @@ impl Entry {
     }
 
     /// Books what was used on one counter, unconditionally.
-    pub(crate) fn bump(&self, booking: Booking, amount: u64) -> Posted {
-        let slot = &self.slots[booking.counter];
-        if let Some(terms) = slot.gate.read(booking.at.now) {
+    pub(crate) fn bump(&self, counter: usize, amount: u64, at: &At) -> Posted {
+        let slot = &self.slots[counter];
+        if let Some(terms) = slot.gate.read(at.now) {
             let book = |counts: Counts| Ok::<_, Infallible>(counts.book(amount));
             if let Ok(done) = slot.counter.update(terms.generation, book) {
-                return self.posted(booking, &terms, done, 0, amount);
+                return self.posted(counter, &terms, done, 0, amount, at);
             }
         }
-        self.book(&mut self.current(booking.at), booking, amount)
+        self.book(&mut self.current(at), counter, amount, at)
     }
 
     /// The same by the snapshot.
     #[cold]
-    fn book(&self, snapshot: &mut Loaded<Snapshot>, booking: Booking, amount: u64) -> Posted {
-        let Booking { counter, at, .. } = booking;
+    fn book(
+        &self,
+        snapshot: &mut Loaded<Snapshot>,
+        counter: usize,
+        amount: u64,
+        at: &At,
+    ) -> Posted {
         if amount == 0 || snapshot.plan.counters[counter].is_none() {
-            return Posted::default();
+            let generation = snapshot.windows[counter].generation;
+            return Posted { generation, ..Posted::default() };
         }
         let book = |_: &Window, counts: Counts| Ok::<_, Infallible>(counts.book(amount));
         match self.update(snapshot, counter, at, book) {
-            Ok(done) => self.posted(booking, &snapshot.windows[counter].terms(), done, 0, amount),
+            Ok(done) => {
+                let terms = snapshot.windows[counter].terms();
+                self.posted(counter, &terms, done, 0, amount, at)
+            }
             Err((_, never)) => match never {},
         }
     }
@@ -214,20 +215,22 @@ impl Entry {
     /// the rest went above the limit.
     fn posted(
         &self,
-        booking: Booking,
+        counter: usize,
         terms: &Terms,
         done: Change,
         held: u64,
         amount: u64,
+        at: &At,
     ) -> Posted {
         if done.after.settled >= terms.alarm {
-            // The thresholds are those of now, not those that the request was admitted by.
-            let snapshot = self.cell.load();
-            let plan = snapshot.plan.counters[booking.counter].as_ref().unwrap_or(booking.plan);
-            self.sound(plan, booking.counter, terms, done.after, booking.at);
+            // The thresholds are those of now, not those of the admission.
+            if let Some(plan) = &self.cell.load().plan.counters[counter] {
+                self.sound(plan, counter, terms, done.after, at);
+            }
         }
         let above = done.after.committed().saturating_sub(terms.limit);
         Posted {
+            generation: terms.generation,
             amount,
             overshoot: above.min(amount.saturating_sub(held)),
             uncounted: amount - (done.after.settled - done.before.settled),

@@ -179,7 +179,7 @@ fn parents_change_with_the_document() {
     };
     assert_eq!(names(engine.route_usage(&kept)), ["k", "a-in-flight", "acme", "acme-old"]);
     engine.apply(&config(AFTER)).expect("fits");
-    let after = ["k", "k-new", "acme", "acme-new", "b-in-flight"];
+    let after = ["k", "k-new", "acme-new", "acme", "b-in-flight"];
     assert_eq!(names(engine.route_usage(&kept)), after);
     assert_eq!(on_the_way(&engine, "key:k"), after, "a new route finds the same");
     assert_eq!(engine.unknown_owners(&engine.route(&[owner("key:gone")])), [owner("key:gone")]);

@@ -86,9 +86,10 @@ pub struct Rule {
 
 /// A reservation that has not ended.
 pub struct Ticket {
-    /// The limits of its route, and the counters of them that it was admitted to.
-    pub entries: Vec<usize>,
+    /// The counters of its route that it was admitted to.
     pub slots: Vec<(usize, usize)>,
+    /// The rules by which it was admitted, in the order of the slots.
+    pub rules: Vec<Rule>,
     pub pieces: Vec<Piece>,
     pub dispatched: bool,
 }
@@ -239,7 +240,9 @@ impl Counter {
     pub fn limit(&self, start: u64) -> Option<u128> {
         match (self.instead, &self.rule) {
             (Some((limit, until)), _) if start < until => Some(limit),
-            (_, Some(Rule { limit: Some(limit), .. })) => Some(u128::from(*limit) + self.credit),
+            (_, Some(Rule { limit: Some(limit), .. })) => {
+                Some((u128::from(*limit) + self.credit).min(SETTLED_MAX.into()))
+            }
             _ => None,
         }
     }
@@ -305,7 +308,17 @@ impl Reference {
 
     pub fn event(&mut self, slot: (usize, usize), generation: u64, what: What) {
         let Some(rule) = &self.counter(slot).rule else { return };
-        let (dimension, entry) = (rule.dimension, &self.entries[slot.0]);
+        self.event_of(slot, rule.dimension, generation, what);
+    }
+
+    fn event_of(
+        &mut self,
+        slot: (usize, usize),
+        dimension: Dimension,
+        generation: u64,
+        what: What,
+    ) {
+        let entry = &self.entries[slot.0];
         let (limit, owner) = (entry.limit, entry.owner);
         self.events.push(Event { at: self.now, limit, owner, dimension, generation, what });
     }
@@ -451,11 +464,21 @@ impl Reference {
         }
     }
 
-    /// Every counter of a route that the amounts do not fit under. `None` asks nothing.
-    fn bounds(&self, entries: &[usize], ask: impl Fn(&Rule) -> Option<u128>) -> Vec<Bound> {
+    /// Every counter of these that its amount does not fit under. `None` asks nothing.
+    fn bounds(&self, asked: &[((usize, usize), Option<u128>)]) -> Vec<Bound> {
+        let bound = |&(slot, amount): &(_, Option<u128>)| self.bound(slot, amount?);
+        asked
+            .iter()
+            .filter(|(slot, _)| self.counter(*slot).rule.is_some())
+            .filter_map(bound)
+            .collect()
+    }
+
+    /// The counters of these limits, and what a request of that estimate asks of each.
+    fn asked(&self, entries: &[usize], estimate: &Amounts) -> Vec<((usize, usize), Option<u128>)> {
         let slots = entries.iter().flat_map(|&entry| [(entry, 0), (entry, 1)]);
-        let bound = |slot| self.bound(slot, ask(self.counter(slot).rule.as_ref()?)?);
-        slots.filter_map(bound).collect()
+        let ask = |slot| Some((slot, Some(self.counter(slot).rule.as_ref()?.estimate(estimate))));
+        slots.filter_map(ask).collect()
     }
 
     pub fn peek(&self, named: &[u8], estimate: &Amounts) -> Answer {
@@ -463,7 +486,7 @@ impl Reference {
         if let Some(answer) = self.unknown(&unknown) {
             return answer;
         }
-        let bounds = self.bounds(&entries, |rule| Some(rule.estimate(estimate)));
+        let bounds = self.bounds(&self.asked(&entries, estimate));
         if bounds.is_empty() { Answer::Admitted } else { Answer::Denied(bounds) }
     }
 
@@ -481,11 +504,12 @@ impl Reference {
     }
 
     /// Asks each of these for its amount, in order. What each would hold, or who refused first.
-    fn ask(&mut self, asked: &[(usize, usize)], of: impl Fn(&Rule) -> Option<u128>) -> Asked {
+    fn ask(&mut self, asked: &[((usize, usize), Option<u128>)]) -> Asked {
         let mut pieces = Vec::new();
-        for &slot in asked {
+        for &(slot, amount) in asked {
             self.roll(slot.0);
-            let Some(amount) = self.counter(slot).rule.as_ref().and_then(&of) else { continue };
+            let there = self.counter(slot).rule.is_some();
+            let Some(amount) = amount.filter(|_| there) else { continue };
             if self.bound(slot, amount).is_some() {
                 self.refused(slot, amount);
                 return Err(slot);
@@ -500,36 +524,29 @@ impl Reference {
         if let Some(answer) = self.unknown(&unknown) {
             return answer;
         }
-        let asked: Vec<_> = entries.iter().flat_map(|&entry| [(entry, 0), (entry, 1)]).collect();
-        match self.ask(&asked, |rule| Some(rule.estimate(estimate))) {
+        let asked = self.asked(&entries, estimate);
+        match self.ask(&asked) {
             Ok(pieces) => {
-                let slots = pieces.iter().map(|piece| piece.slot).collect();
-                self.tickets.push(Some(Ticket { entries, slots, pieces, dispatched: false }));
+                let slots: Vec<_> = pieces.iter().map(|piece| piece.slot).collect();
+                let rule = |&slot| self.counter(slot).rule.clone().expect("it was asked");
+                let rules = slots.iter().map(rule).collect();
+                self.tickets.push(Some(Ticket { slots, rules, pieces, dispatched: false }));
                 Answer::Admitted
             }
-            Err(_) => Answer::Denied(self.bounds(&entries, |rule| Some(rule.estimate(estimate)))),
+            Err(_) => Answer::Denied(self.bounds(&asked)),
         }
     }
 
     pub fn extend(&mut self, ticket: usize, more: &Amounts) -> Answer {
+        let Ticket { slots, rules, .. } = self.tickets[ticket].as_ref().expect("it is open");
         let of = |rule: &Rule| Some(rule.actual(more)).filter(|&amount| amount > 0);
-        let Ticket { entries, slots, .. } = self.tickets[ticket].as_ref().expect("it is open");
-        let (entries, slots) = (entries.clone(), slots.clone());
-        match self.ask(&slots, of) {
+        let asked: Vec<_> = slots.iter().copied().zip(rules.iter().map(of)).collect();
+        match self.ask(&asked) {
             Ok(pieces) => {
                 self.tickets[ticket].as_mut().expect("it is open").pieces.extend(pieces);
                 Answer::Admitted
             }
-            Err(by) => {
-                // Who refused comes first, even before a counter that was not there at admission.
-                let mut bounds = self.bounds(&entries, of);
-                let dimension = self.counter(by).rule.as_ref().expect("it refused").dimension;
-                let limit = self.entries[by.0].limit;
-                let first = bounds.iter().position(|b| b.limit == limit && b.view.0 == dimension);
-                let first = bounds.remove(first.expect("it is among them"));
-                bounds.insert(0, first);
-                Answer::Denied(bounds)
-            }
+            Err(_) => Answer::Denied(self.bounds(&asked)),
         }
     }
 
@@ -568,10 +585,11 @@ impl Reference {
     /// Ends a reservation.
     pub fn end(&mut self, ticket: usize, ending: Ending) -> Outcome {
         let mut outcome = Outcome::default();
-        let slots = self.tickets[ticket].as_ref().expect("it is open").slots.clone();
-        for slot in slots {
+        let Ticket { slots, rules, .. } = self.tickets[ticket].as_ref().expect("it is open");
+        let all: Vec<_> = slots.iter().copied().zip(rules.clone()).collect();
+        for (slot, rule) in all {
             self.roll(slot.0);
-            self.end_on(ticket, slot, ending, &mut outcome);
+            self.end_on(ticket, slot, &rule, ending, &mut outcome);
         }
         self.tickets[ticket] = None;
         outcome
@@ -581,6 +599,7 @@ impl Reference {
         &mut self,
         ticket: usize,
         slot: (usize, usize),
+        rule: &Rule,
         ending: Ending,
         outcome: &mut Outcome,
     ) {
@@ -593,7 +612,14 @@ impl Reference {
         let all: u128 = pieces.iter().filter(|p| p.slot == slot).map(|p| p.amount).sum();
         pieces.retain(|piece| piece.slot != slot);
         outcome.late |= all > open;
-        let Some(rule) = self.counter(slot).rule.clone() else { return };
+        let over = all - open;
+        if self.counter(slot).rule.is_none() {
+            if matches!(ending, Ending::AsHeld) && over > 0 {
+                let what = What::Uncertain { amount: narrow(over) };
+                self.event_of(slot, rule.dimension, generation, what);
+            }
+            return;
+        }
         let used = match ending {
             Ending::Used(used) => rule.actual(&used),
             Ending::AsHeld if rule.dimension != Dimension::InFlight => all,

@@ -341,13 +341,13 @@ impl Reference {
             let moved = std::mem::replace(&mut self.entries[entry].anchor, kept.anchor);
             let mut begun = Vec::new();
             for counter in &kept.counters {
-                let second = counter.dimension == Dimension::Requests;
-                let open = counter.end > self.now || counter.end == u64::MAX;
-                // A counter that the limit does not have any more is neither.
-                if self.entries[entry].counters[usize::from(second)].rule.is_some() {
+                let slot = (entry, usize::from(counter.dimension == Dimension::Requests));
+                let open = counter.end > self.now || counter.end == NEVER;
+                // What the limit does not count any more is passed over, but for its grants.
+                if self.counter(slot).rule.is_some() {
                     *(if open { &mut restored } else { &mut ended }) += 1;
                 }
-                begun.extend(self.set(entry, usize::from(second), counter));
+                begun.extend(self.set(slot, counter, open));
             }
             if moved != kept.anchor {
                 self.lay_anew(entry, &begun);
@@ -374,13 +374,12 @@ impl Reference {
     }
 
     /// Sets a counter's grants, and says which window is to begin with which balance.
-    fn set(&mut self, entry: usize, counter: usize, kept: &KeptCounter) -> Option<Begun> {
-        let (now, anchor, slot) = (self.now, self.entries[entry].anchor, (entry, counter));
+    fn set(&mut self, slot: (usize, usize), kept: &KeptCounter, open: bool) -> Option<Begun> {
+        let (now, anchor) = (self.now, self.entries[slot.0].anchor);
         let counter = self.counter_mut(slot);
         counter.credit = kept.credit.into();
         counter.instead = kept.instead.map(|(limit, until)| (limit.into(), until));
-        let rule = counter.rule.as_ref().filter(|_| kept.end > now || kept.end == u64::MAX)?;
-        let due = rule.window(anchor, now);
+        let due = counter.rule.as_ref().filter(|_| open)?.window(anchor, now);
         let window = if kept.end == due.1 { (kept.start, kept.end) } else { due };
         Some((slot, window, kept.settled.into()))
     }

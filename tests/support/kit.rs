@@ -36,7 +36,7 @@ pub fn kit_at(start: &str) -> Kit {
 pub fn kit_with(start: Timestamp, policy: UnknownOwner) -> Kit {
     let clock = ManualClock::new(start);
     let engine = Engine::builder().clock(clock.clone()).unknown_owner(policy).build();
-    let events = engine.subscribe(100_000);
+    let events = engine.subscribe(10_000);
     Kit { engine, clock, events }
 }
 
@@ -75,6 +75,11 @@ pub fn nothing() -> Usage {
 }
 
 impl Kit {
+    /// The same with a longer queue of events, which begins now.
+    pub fn with_room(self, capacity: usize) -> Kit {
+        Kit { events: self.engine.subscribe(capacity), ..self }
+    }
+
     /// Creates an owner, or changes its parents.
     pub fn owner(&self, text: &str, parents: &[&str]) -> Upserted {
         let parents: Vec<OwnerId> = parents.iter().map(|parent| owner(parent)).collect();

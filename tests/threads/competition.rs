@@ -121,7 +121,7 @@ fn limits_that_bind_on_several_levels_are_never_passed_and_fill_up_in_the_end() 
     let done = AtomicBool::new(false);
     let barrier = Barrier::new(THREADS + 1);
     let work = |n: usize| {
-        let route = kit.route(&[if n % 2 == 0 { "team:a" } else { "team:b" }]);
+        let route = kit.route(&[if n.is_multiple_of(2) { "team:a" } else { "team:b" }]);
         let mut taken = Vec::new();
         barrier.wait();
         for _ in 0..400 {

@@ -134,10 +134,10 @@ impl Worker<'_> {
             4 => {
                 let mut more = self.usage();
                 more.requests = 0;
-                if let Some((reservation, held)) = self.open.last_mut() {
-                    if reservation.extend(&more).is_ok() {
-                        *held = plus(held, &more);
-                    }
+                if let Some((reservation, held)) = self.open.last_mut()
+                    && reservation.extend(&more).is_ok()
+                {
+                    *held = plus(held, &more);
                 }
             }
             5 => {
@@ -176,7 +176,7 @@ impl Worker<'_> {
 
 /// The world of the test: two keys, of which one moves between two teams, under one organisation.
 fn world() -> Kit {
-    let kit = kit();
+    let kit = kit().with_room(100_000);
     kit.owner("org:o", &[]);
     let rate = RateLimit::new().tokens(4_000, per("1s")).requests(None, per("1m"));
     kit.limit("org:o", "org", rate.thresholds(&[50, 80]));
