@@ -181,9 +181,9 @@ impl Engine {
     ///
     /// # Cost
     ///
-    /// One clock reading; for each limit one load of its snapshot, for each counter one
-    /// compare-and-swap. Lock-free. Allocates when it denies, when a window ends, and for routes of
-    /// more than sixteen counters.
+    /// One clock reading; for each counter a few loads of one cache line and one compare-and-swap.
+    /// Lock-free. Allocates when it denies, when a window ends, and for routes of more than sixteen
+    /// counters.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared.store);
         self.shared.with_now(|at| {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  entry ─┬─ cell ─► Snapshot (immutable): plan · windows (generation, span, limit) · grants
-//!         └─ one word per dimension: generation · held · settled
+//!         └─ for each dimension a word (generation · held · settled) and a gate (terms)
 //! ```
 //!
 //! This is the protocol; what the kinds of limit count is in their definitions (`budget`,
@@ -10,9 +10,10 @@
 //!
 //! # Roles
 //!
-//! - **Booking** (`entry/booking.rs`): load the snapshot, roll it if it has ended, change the word
-//!   in the snapshot's generation. Told that the word is behind, help; told that it has moved, load
-//!   again.
+//! - **Booking** (`entry/booking.rs`): read the gate and change the word in its generation. If the
+//!   gate is closed, the window over, or the word elsewhere: load the snapshot, roll it if it has
+//!   ended, change the word in the snapshot's generation. Told that the word is behind, help; told
+//!   that it has moved, load again.
 //! - **Steering** (`entry/steering.rs`): build the next snapshot from the one that was seen and
 //!   install it by compare-and-swap. A roll or a reset raises the generation of the windows that
 //!   end; a change of the plan or of a grant raises none.
@@ -25,6 +26,8 @@
 //!   the words up *before* it installs, so the distance never becomes two.
 //! - I2: generations only rise.
 //! - I3: usage is in the words and nowhere else. No snapshot carries any.
+//! - I4: a gate shows what is in the cell, except while the call that replaces it is under way
+//!   (`gate`).
 //!
 //! # Proof
 //!
@@ -50,7 +53,7 @@
 //!
 //! # Models
 //!
-//! `tests/loom_entry.rs`, `tests/loom_admission.rs`.
+//! `tests/loom_entry.rs`, `tests/loom_settle.rs`, `tests/loom_admission.rs`.
 
 mod booking;
 mod steering;
