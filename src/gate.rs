@@ -29,8 +29,8 @@
 //!   the gate is closed; a reader that finds the same open word before and after has read them
 //!   between two writings.
 //! - **What is open was in the cell.** A writer loads the snapshot after its claim and opens only
-//!   if nothing was closed since. Who replaces a snapshot closes the gate after the swap of the cell
-//!   and before it returns. If the writer loaded the old snapshot, the swap, and with it the
+//!   if nothing was closed since. Who replaces a snapshot closes the gate after the swap of the
+//!   cell and before it returns. If the writer loaded the old snapshot, the swap, and with it the
 //!   closing, came after the load: either the word has changed and the gate is not opened, or it
 //!   is closed right after.
 //! - So a gate shows an older snapshot than the cell's only while the call that replaces it is
