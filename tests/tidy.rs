@@ -208,3 +208,23 @@ fn the_house_is_in_order() {
         violations.join("\n")
     );
 }
+
+/// The table of laws names tests; each of them must be there.
+#[test]
+fn the_readme_names_tests_that_exist() {
+    let mut sources = Vec::new();
+    read_tree(Path::new(env!("CARGO_MANIFEST_DIR")), "", &mut sources);
+    let readme = sources.iter().find(|source| source.path == "README.md").expect("it is there");
+    let laws = readme.text.lines().filter(|line| line.starts_with("| L"));
+    let names = |line: &str| -> Vec<String> {
+        let quoted = line.split('`').skip(1).step_by(2);
+        quoted.filter(|name| name.matches('_').count() > 1).map(str::to_owned).collect()
+    };
+    let named: Vec<String> = laws.flat_map(names).collect();
+    assert!(named.len() >= 20, "the table of laws was not found: {named:?}");
+    for name in named {
+        let test = format!("fn {name}()");
+        let found = sources.iter().any(|source| source.text.contains(&test));
+        assert!(found, "README.md names the test {name}, which there is not");
+    }
+}
