@@ -15,19 +15,19 @@ fn a_unit() -> Usage {
     Usage { cost: nanos(1), ..tokens(1) }
 }
 
-/// Every thread takes until it is denied. Whatever was admitted is held.
-fn take_all(kit: &Kit, owners: impl Fn(usize) -> Vec<String> + Sync) -> Vec<Vec<Reservation>> {
+/// Every thread takes until it is denied, or has more than all of them together may have. Whatever
+/// was admitted is held.
+fn take_all(
+    kit: &Kit,
+    limit: u64,
+    owner: impl Fn(usize) -> String + Sync,
+) -> Vec<Vec<Reservation>> {
     let barrier = Barrier::new(THREADS);
     on_threads(THREADS, |n| {
-        let owners = owners(n);
-        let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-        let route = kit.route(&owners);
-        let mut taken = Vec::new();
+        let route = kit.route(&[&owner(n)]);
+        let take = |_| kit.engine.reserve(&route, &a_unit()).into_result().ok();
         barrier.wait();
-        while let Ok(reservation) = kit.engine.reserve(&route, &a_unit()).into_result() {
-            taken.push(reservation);
-        }
-        taken
+        (0..=limit).map_while(take).collect()
     })
 }
 
@@ -43,11 +43,11 @@ fn of_each_kind(limit: u64) -> [Limit; 4] {
 /// L5, in every dimension: K threads compete for L units, and exactly L are admitted.
 #[test]
 fn exactly_the_limit_is_admitted_whatever_it_counts() {
-    for limit in [1, 7, 500] {
+    for limit in [1, 7, 5_000] {
         for definition in of_each_kind(limit) {
             let kit = kit();
             kit.limit("key:k", "l", definition);
-            let taken = take_all(&kit, |_| vec!["key:k".into()]);
+            let taken = take_all(&kit, limit, |_| "key:k".into());
             assert_eq!(taken.iter().map(Vec::len).sum::<usize>() as u64, limit);
             assert_eq!(kit.counts("l"), (0, limit));
             drop(taken);
@@ -87,7 +87,7 @@ fn exactly_the_limit_is_admitted_at_the_top_of_routes_of_any_depth() {
                 1 => "top:0".to_owned(),
                 _ => format!("level{}:{}", depth - 1, n % (1 << (depth - 1)).min(THREADS)),
             };
-            let taken = take_all(&kit, |n| vec![bottom(n)]);
+            let taken = take_all(&kit, LIMIT, bottom);
             let admitted = taken.iter().map(Vec::len).sum::<usize>() as u64;
             assert_eq!((admitted, kit.counts("top")), (LIMIT, (0, LIMIT)), "{depth} {top}");
             for usage in kit.engine.usage_all() {
@@ -150,9 +150,8 @@ fn limits_that_bind_on_several_levels_are_never_passed_and_fill_up_in_the_end() 
     let mut rest = Vec::new();
     for team in ["team:a", "team:b"] {
         let route = kit.route(&[team]);
-        while let Ok(reservation) = kit.engine.reserve(&route, &a_unit()).into_result() {
-            rest.push(reservation);
-        }
+        let take = |_| kit.engine.reserve(&route, &a_unit()).into_result().ok();
+        rest.extend((0..=900).map_while(take));
     }
     assert_eq!(taken.iter().map(Vec::len).sum::<usize>() + rest.len(), 900);
     assert_eq!(kit.counts("org"), (0, 900));

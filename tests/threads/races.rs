@@ -12,6 +12,31 @@ use tollkeeper::{
 use crate::kit::*;
 use crate::{Numbers, on_threads};
 
+/// L1 where it is hardest: all threads bump and hold the same two counters, and do nothing else.
+#[test]
+fn no_change_of_one_hot_counter_is_lost() {
+    const EACH: u64 = 100_000;
+    let kit = kit();
+    kit.limit("key:k", "rate", RateLimit::new().tokens(None, per("1d")).requests(None, per("1d")));
+    let barrier = Barrier::new(4);
+    on_threads(4, |n| {
+        let route = kit.route(&["key:k"]);
+        barrier.wait();
+        for _ in 0..EACH / 2 {
+            if n.is_multiple_of(2) {
+                let _ = kit.engine.bump(&route, &tokens(3));
+                let _ = kit.engine.bump(&route, &tokens(3));
+            } else {
+                let held = kit.engine.reserve(&route, &tokens(5)).into_result().unwrap();
+                let _ = held.settle(&tokens(6));
+            }
+        }
+    });
+    let (tokens, requests) = (2 * EACH * 3 + EACH * 6, 2 * EACH + EACH);
+    assert_eq!(kit.counts("rate"), (tokens, 0));
+    assert_eq!(kit.counter("rate", Dimension::Requests).settled, requests);
+}
+
 /// L2 and L3: of all who reset one window one wins, and learns its exact total, whatever is booked
 /// meanwhile; nothing is lost between that window and the next.
 #[test]
