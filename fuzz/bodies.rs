@@ -3,11 +3,14 @@
 //! The fuzz targets call them, and so does `tests/corpus.rs`, which runs them over the committed
 //! corpus. An input of `period` and `money` is a text up to the first line feed and, behind it,
 //! numbers of eight bytes each (little-endian; missing ones are zero). One of `config` and `state`
-//! is a document. So a seed may be written by hand.
+//! is a document, and one of `history` is bytes that spell operations. So most seeds may be written
+//! by hand.
 
 mod documents;
+mod history;
 
 pub use documents::{config, state};
+pub use history::history;
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -19,8 +22,13 @@ use tollkeeper::{Alignment, Money, Period, Price, Span, Timestamp, Usage, Weekda
 pub type Body = fn(&[u8]);
 
 /// Every target by its name, which is also that of its file and of its corpus.
-pub const TARGETS: &[(&str, Body)] =
-    &[("period", period), ("money", money), ("config", config), ("state", state)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("period", period),
+    ("money", money),
+    ("config", config),
+    ("state", state),
+    ("history", history),
+];
 
 /// How many numbers an input may have.
 const NUMBERS: usize = 12;
