@@ -23,21 +23,22 @@
 use smallvec::SmallVec;
 
 use crate::entry::{At, Entry, Hold, Posted, Refused};
-use crate::plan::{CounterPlan, Plan};
+use crate::plan::{COUNTERS, CounterPlan};
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
 
-/// A limit on a route, with the plan by which requests are admitted and settled: the one of the
-/// route's resolution, so that a reservation ends by what it began by.
+/// One counter of a limit on a route, with the plan by which requests are admitted and settled: the
+/// one of the route's resolution, so that a reservation ends by what it began by.
 pub(crate) struct Stop {
     pub(crate) entry: Arc<Entry>,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) counter: usize,
+    pub(crate) plan: Arc<CounterPlan>,
 }
 
 /// What a reservation holds.
 #[derive(Default)]
 pub(crate) struct Holds {
-    /// One for each counter of each stop, in their order. As many as a route of five owners with a
+    /// One for each stop, in their order. As many as a route of five owners with a
     /// budget and a rate limit each needs are kept without an allocation.
     now: SmallVec<[Hold; 16]>,
     /// What was held before in windows that ended meanwhile, for those that were extended since.
@@ -63,14 +64,14 @@ pub(crate) struct RefusedBy {
 }
 
 impl Stop {
-    pub(crate) fn new(entry: &Arc<Entry>) -> Self {
-        Self { entry: Arc::clone(entry), plan: Arc::clone(&entry.snapshot().plan) }
-    }
-
-    /// The counters of its plan, by their places.
-    pub(crate) fn counters(&self) -> impl Iterator<Item = (usize, &CounterPlan)> {
-        let counters = self.plan.counters.iter().enumerate();
-        counters.filter_map(|(counter, plan)| plan.as_ref().map(|plan| (counter, plan)))
+    /// The counters of a limit.
+    pub(crate) fn of(entry: &Arc<Entry>) -> impl Iterator<Item = Stop> + use<> {
+        let plan = Arc::clone(&entry.snapshot().plan);
+        let entry = Arc::clone(entry);
+        (0..COUNTERS).filter_map(move |counter| {
+            let plan = Arc::clone(plan.counters[counter].as_ref()?);
+            Some(Stop { entry: Arc::clone(&entry), counter, plan })
+        })
     }
 }
 
@@ -104,13 +105,11 @@ impl Actual<'_> {
 pub(crate) fn reserve(stops: &[Stop], usage: &Usage, at: &At) -> Result<Holds, RefusedBy> {
     let mut holds = Holds::default();
     for (place, stop) in stops.iter().enumerate() {
-        for (counter, plan) in stop.counters() {
-            match stop.entry.hold(counter, plan.estimate(usage), at) {
-                Ok(hold) => holds.now.push(hold),
-                Err(refused) => {
-                    withdraw(stops, &holds.now, at);
-                    return Err(RefusedBy { place, refused });
-                }
+        match stop.entry.hold(stop.counter, stop.plan.estimate(usage), at) {
+            Ok(hold) => holds.now.push(hold),
+            Err(refused) => {
+                withdraw(stops, &holds.now, at);
+                return Err(RefusedBy { place, refused });
             }
         }
     }
@@ -127,31 +126,29 @@ pub(crate) fn extend(
 ) -> Result<(), RefusedBy> {
     let mut added = SmallVec::<[Hold; 16]>::new();
     for (place, stop) in stops.iter().enumerate() {
-        for (counter, plan) in stop.counters() {
-            let amount = plan.actual(more);
-            if amount == 0 {
-                stop.entry.pass(counter, at);
-                added.push(Hold::NONE);
-                continue;
-            }
-            match stop.entry.hold(counter, amount, at) {
-                Ok(hold) => added.push(hold),
-                Err(refused) => {
-                    withdraw(stops, &added, at);
-                    return Err(RefusedBy { place, refused });
-                }
+        let amount = stop.plan.actual(more);
+        if amount == 0 {
+            stop.entry.pass(stop.counter, at);
+            added.push(Hold::NONE);
+            continue;
+        }
+        match stop.entry.hold(stop.counter, amount, at) {
+            Ok(hold) => added.push(hold),
+            Err(refused) => {
+                withdraw(stops, &added, at);
+                return Err(RefusedBy { place, refused });
             }
         }
     }
-    for (index, more) in added.into_iter().enumerate() {
-        holds.add(index, more);
+    for (place, more) in added.into_iter().enumerate() {
+        holds.add(place, more);
     }
     Ok(())
 }
 
 impl Holds {
-    fn add(&mut self, index: usize, more: Hold) {
-        let hold = &mut self.now[index];
+    fn add(&mut self, place: usize, more: Hold) {
+        let hold = &mut self.now[place];
         if more.amount == 0 {
             return;
         }
@@ -160,52 +157,46 @@ impl Holds {
         } else {
             let over = std::mem::replace(hold, more);
             self.earlier.resize(self.now.len(), 0);
-            self.earlier[index] = self.earlier[index].saturating_add(over.amount);
+            self.earlier[place] = self.earlier[place].saturating_add(over.amount);
         }
     }
 }
 
-/// Ends a reservation on all limits, and reports what each booking came to: the limit, the plan of
-/// the counter, what is booked for the request in all windows, and what was done now.
+/// Ends a reservation on all limits, and reports the bookings that there is something to say of:
+/// what is booked for the request in all windows, and what was done now.
 pub(crate) fn settle(
     stops: &[Stop],
     holds: &Holds,
     actual: Actual,
     at: &At,
-    mut report: impl FnMut(&Entry, &CounterPlan, u64, Posted),
+    mut report: impl FnMut(&Stop, u64, Posted),
 ) {
-    let mut index = 0;
-    for stop in stops {
-        for (counter, plan) in stop.counters() {
-            let hold = holds.now[index];
-            let earlier = holds.earlier.get(index).copied().unwrap_or(0);
-            let held = hold.amount.saturating_add(earlier);
-            let rest = actual.amount(plan, held).saturating_sub(earlier);
-            let posted = stop.entry.settle(counter, hold, rest, at);
-            // Where a window is over, what was held in it stays booked.
-            let stays = if posted.late { held } else { earlier };
-            let booked = posted.amount.saturating_add(stays);
-            let late = posted.late || earlier > 0;
-            report(&stop.entry, plan, booked, Posted { late, ..posted });
-            index += 1;
+    for (place, (stop, hold)) in stops.iter().zip(&holds.now).enumerate() {
+        // Empty but for reservations that were extended over the end of a window.
+        let earlier = holds.earlier.get(place).copied().unwrap_or(0);
+        let held = hold.amount.saturating_add(earlier);
+        let rest = actual.amount(&stop.plan, held).saturating_sub(earlier);
+        let posted = stop.entry.settle(stop.counter, *hold, rest, at);
+        if earlier == 0 && posted.is_plain() && !matches!(actual, Actual::AsHeld) {
+            continue;
         }
+        // Where a window is over, what was held in it stays booked.
+        let stays = if posted.late { held } else { earlier };
+        let booked = posted.amount.saturating_add(stays);
+        let late = posted.late || earlier > 0;
+        report(stop, booked, Posted { late, ..posted });
     }
 }
 
-/// Books what was used on all limits, unconditionally.
-pub(crate) fn bump(
-    stops: &[Stop],
-    used: &Usage,
-    at: &At,
-    mut report: impl FnMut(&Entry, &CounterPlan, Posted),
-) {
+/// Books what was used on all limits, unconditionally, and reports as [`settle`].
+pub(crate) fn bump(stops: &[Stop], used: &Usage, at: &At, mut report: impl FnMut(&Stop, Posted)) {
     for stop in stops {
-        for (counter, plan) in stop.counters() {
-            match plan.actual(used) {
-                0 => stop.entry.pass(counter, at),
-                amount => {
-                    let posted = stop.entry.bump(counter, amount, at);
-                    report(&stop.entry, plan, posted);
+        match stop.plan.actual(used) {
+            0 => stop.entry.pass(stop.counter, at),
+            amount => {
+                let posted = stop.entry.bump(stop.counter, amount, at);
+                if !posted.is_plain() {
+                    report(stop, posted);
                 }
             }
         }
@@ -213,8 +204,7 @@ pub(crate) fn bump(
 }
 
 fn withdraw(stops: &[Stop], holds: &[Hold], at: &At) {
-    let counters = stops.iter().flat_map(|stop| stop.counters().map(move |(c, _)| (stop, c)));
-    for ((stop, counter), hold) in counters.zip(holds) {
-        stop.entry.withdraw(counter, *hold, at);
+    for (stop, hold) in stops.iter().zip(holds) {
+        stop.entry.withdraw(stop.counter, *hold, at);
     }
 }

@@ -154,6 +154,7 @@ impl Counter {
 
     /// Replaces the counts of `generation` by `change` of them: the one loop of every bump, hold,
     /// settle and void. `change` is pure and may be called several times.
+    #[inline(always)]
     pub(crate) fn update<E>(
         &self,
         generation: u64,
@@ -230,6 +231,7 @@ fn tag(generation: u64) -> Bits {
     Bits::from(generation) & ((1 << TAG_BITS) - 1)
 }
 
+#[inline(always)]
 fn pack(generation: u64, counts: Counts) -> Bits {
     debug_assert!(counts.held <= HELD_MAX && counts.settled <= SETTLED_MAX);
     tag(generation) << TAG_SHIFT
@@ -237,6 +239,7 @@ fn pack(generation: u64, counts: Counts) -> Bits {
         | Bits::from(counts.settled)
 }
 
+#[inline(always)]
 fn open_in(word: Bits, generation: u64) -> Result<Counts, Elsewhere> {
     let found = word >> TAG_SHIFT;
     if found == tag(generation) {

@@ -221,8 +221,8 @@ impl Engine {
         let route = route.resolved(&self.shared.store);
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
-            admission::bump(&route.stops, used, at, |entry, plan, posted| {
-                settlement.add(entry, plan, posted);
+            admission::bump(&route.stops, used, at, |stop, posted| {
+                settlement.add(stop, posted);
             });
         });
         settlement

@@ -90,6 +90,7 @@ impl Gate {
     }
 
     /// The terms in force at `now`. `None` if the gate is closed or the window has ended.
+    #[inline(always)]
     pub(crate) fn read(&self, now: Timestamp) -> Option<Terms> {
         // Acquire: pairs with the Release that opens the gate in `open`; the numbers it wrote are
         // seen.

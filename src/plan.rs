@@ -9,6 +9,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::counter::SETTLED_MAX;
+use crate::sync::Arc;
 use crate::time::Period;
 use crate::units::{Dimension, TokenWeights, Usage};
 
@@ -50,7 +51,7 @@ pub(crate) struct Plan {
     pub(crate) kind: LimitKind,
     /// A rate limit has tokens at 0 and requests at 1, either of which may be absent; the others
     /// have one counter at 0.
-    pub(crate) counters: [Option<CounterPlan>; COUNTERS],
+    pub(crate) counters: [Option<Arc<CounterPlan>>; COUNTERS],
 }
 
 /// One counter of a limit.
@@ -74,7 +75,7 @@ impl CounterPlan {
         period: &Period,
         weights: TokenWeights,
         thresholds: &[u8],
-    ) -> Result<CounterPlan, LimitError> {
+    ) -> Result<Arc<CounterPlan>, LimitError> {
         if let Some(found) = limit.filter(|&limit| limit > SETTLED_MAX) {
             return Err(LimitError::TooLarge { dimension, found });
         }
@@ -87,13 +88,13 @@ impl CounterPlan {
         let mut thresholds = thresholds.to_vec();
         thresholds.sort_unstable();
         thresholds.dedup();
-        Ok(CounterPlan {
+        Ok(Arc::new(CounterPlan {
             dimension,
             limit: limit.unwrap_or(UNLIMITED),
             period: period.clone(),
             weights,
             thresholds: thresholds.into(),
-        })
+        }))
     }
 
     /// What a request of this estimate holds.

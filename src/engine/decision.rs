@@ -218,7 +218,7 @@ pub(crate) fn refused(
     now: Timestamp,
 ) -> Denied {
     let mut all = vec![binding(&stops[by.place].entry, &by.refused)];
-    all.extend(bindings(stops, amount, now, Some((by.place, by.refused.counter))));
+    all.extend(bindings(stops, amount, now, Some(by.place)));
     Denied { now, reason: Reason::Limits(all) }
 }
 
@@ -237,24 +237,22 @@ fn bindings(
     stops: &[Stop],
     amount: impl Fn(&CounterPlan) -> Option<u64>,
     now: Timestamp,
-    except: Option<(usize, usize)>,
+    except: Option<usize>,
 ) -> Vec<Binding> {
     let mut found = Vec::new();
     for (place, stop) in stops.iter().enumerate() {
-        for (counter, plan) in stop.counters() {
-            let Some(requested) = amount(plan) else { continue };
-            if except == Some((place, counter)) {
-                continue;
-            }
-            let Reading { snapshot, window, counts } = stop.entry.read(counter, now);
-            if snapshot.plan.counters[counter].is_none() {
-                continue;
-            }
-            if let Err(why) = admit(window.limit, counts, requested) {
-                let snapshot = keep(snapshot);
-                let refused = Refused { snapshot, counter, requested, window, counts, why };
-                found.push(binding(&stop.entry, &refused));
-            }
+        let Some(requested) = amount(&stop.plan).filter(|_| except != Some(place)) else {
+            continue;
+        };
+        let counter = stop.counter;
+        let Reading { snapshot, window, counts } = stop.entry.read(counter, now);
+        if snapshot.plan.counters[counter].is_none() {
+            continue;
+        }
+        if let Err(why) = admit(window.limit, counts, requested) {
+            let snapshot = keep(snapshot);
+            let refused = Refused { snapshot, counter, requested, window, counts, why };
+            found.push(binding(&stop.entry, &refused));
         }
     }
     found

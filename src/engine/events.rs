@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use crate::admission::Stop;
 use crate::entry::{Entry, Notice, Notices};
 use crate::id::{LimitId, OwnerId};
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Ordering};
@@ -169,16 +170,10 @@ impl Events {
     }
 
     /// Gives notice of an amount that is booked without anybody knowing what was used.
-    pub(crate) fn uncertain(
-        &self,
-        entry: &Entry,
-        dimension: Dimension,
-        generation: u64,
-        amount: u64,
-        now: Timestamp,
-    ) {
+    pub(crate) fn uncertain(&self, stop: &Stop, generation: u64, amount: u64, now: Timestamp) {
+        let dimension = stop.plan.dimension;
         if amount > 0 && dimension != Dimension::InFlight {
-            self.send(entry, dimension, generation, EventKind::Uncertain { amount }, now);
+            self.send(&stop.entry, dimension, generation, EventKind::Uncertain { amount }, now);
         }
     }
 

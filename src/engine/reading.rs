@@ -83,7 +83,9 @@ impl Engine {
     pub fn route_usage(&self, route: &Route) -> Vec<LimitUsage> {
         let now = self.now();
         let route = route.resolved(&self.shared.store);
-        route.stops.iter().map(|stop| reading(&stop.entry, now)).collect()
+        // The counters of a limit are beside each other.
+        let limits = route.stops.chunk_by(|a, b| Arc::ptr_eq(&a.entry, &b.entry));
+        limits.map(|stops| reading(&stops[0].entry, now)).collect()
     }
 
     /// What every limit has used, at the instant of the call, in no particular order. Each limit is

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::admission::{self, Actual, Holds};
+use crate::admission::{self, Actual, Holds, Stop};
 use crate::engine::Shared;
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
-use crate::entry::{Entry, Posted};
+use crate::entry::Posted;
 use crate::id::{LimitId, OwnerId};
 use crate::plan::CounterPlan;
 use crate::sync::Arc;
@@ -78,15 +78,15 @@ impl Settlement {
         self.late
     }
 
-    pub(crate) fn add(&mut self, entry: &Entry, plan: &CounterPlan, posted: Posted) {
+    pub(crate) fn add(&mut self, stop: &Stop, posted: Posted) {
         self.late |= posted.late;
         if posted.overshoot == 0 && posted.uncounted == 0 {
             return;
         }
         self.overshoots.push(Overshoot {
-            limit: entry.id.clone(),
-            owner: entry.owner.clone(),
-            dimension: plan.dimension,
+            limit: stop.entry.id.clone(),
+            owner: stop.entry.owner.clone(),
+            dimension: stop.plan.dimension,
             amount: posted.overshoot,
             uncounted: posted.uncounted,
         });
@@ -155,11 +155,10 @@ impl Reservation {
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
             let stops = &self.route.stops;
-            admission::settle(stops, &holds, actual, at, |entry, plan, booked, posted| {
-                settlement.add(entry, plan, posted);
+            admission::settle(stops, &holds, actual, at, |stop, booked, posted| {
+                settlement.add(stop, posted);
                 if matches!(actual, Actual::AsHeld) {
-                    let (dimension, generation) = (plan.dimension, posted.generation);
-                    self.shared.events.uncertain(entry, dimension, generation, booked, at.now);
+                    self.shared.events.uncertain(stop, posted.generation, booked, at.now);
                 }
             });
         });

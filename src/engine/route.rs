@@ -78,7 +78,7 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
         while let Some(id) = order.get(next) {
             match store.owner(&id) {
                 Some(found) => {
-                    stops.extend(found.limits.iter().map(Stop::new));
+                    stops.extend(found.limits.iter().flat_map(Stop::of));
                     found.parents.iter().for_each(|parent| order.add(parent));
                 }
                 // A parent that is not there was removed while this ran; the version will tell.
@@ -95,7 +95,7 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
                 let Ok(pair) = OwnerId::pair(a, b) else { continue };
                 // A pair that was named has been visited.
                 if let Some(found) = store.owner(&pair).filter(|_| !order.contains(&pair)) {
-                    stops.extend(found.limits.iter().map(Stop::new));
+                    stops.extend(found.limits.iter().flat_map(Stop::of));
                 }
             }
         }

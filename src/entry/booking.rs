@@ -65,6 +65,13 @@ pub(crate) struct Posted {
     pub(crate) late: bool,
 }
 
+impl Posted {
+    /// Whether it is booked in its window under the limit, and nothing more is to be said.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.overshoot == 0 && self.uncounted == 0 && !self.late
+    }
+}
+
 /// The counts with `amount` held, if that is admitted (L5). An exhausted limit admits nothing, not
 /// even a request that is estimated at nothing.
 pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, Refusal> {
@@ -81,6 +88,7 @@ fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
 
 impl Entry {
     /// Holds an amount on one counter.
+    #[inline(always)]
     pub(crate) fn hold(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
         let slot = &self.slots[counter];
         if let Some(Terms { generation, limit, .. }) = slot.gate.read(at.now) {
@@ -135,6 +143,7 @@ impl Entry {
 
     /// Replaces what `hold` holds by `actual`. What it held in a window that is over stays booked
     /// there, and only the excess is booked in the current one (L8).
+    #[inline(always)]
     pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
         let slot = &self.slots[counter];
         let terms = slot.gate.read(at.now);
@@ -213,6 +222,7 @@ impl Entry {
 
     /// What comes after a booking of `amount`, of which `held` was held: its notices, and how far
     /// the rest went above the limit.
+    #[inline(always)]
     fn posted(
         &self,
         counter: usize,

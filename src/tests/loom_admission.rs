@@ -83,7 +83,7 @@ fn loom_settle_over_a_route_against_roll() {
         let holds = admission::reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
         let (other, their_log) = (Arc::clone(&high), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
-        admission::settle(&both, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _, _, _| {});
+        admission::settle(&both, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _, _| {});
         roller.join().unwrap();
 
         assert_eq!(counts(&low, TOKENS, FIRST), (5, 0));

@@ -13,7 +13,7 @@ fn hold(limit: &Arc<Entry>, n: u64, log: &Log, now: Timestamp) -> Option<Holds> 
 }
 
 fn end(limit: &Arc<Entry>, holds: &Holds, actual: Actual, log: &Log, now: Timestamp) {
-    admission::settle(&route([limit]), holds, actual, &log.at(now), |_, _, _, _| {});
+    admission::settle(&route([limit]), holds, actual, &log.at(now), |_, _, _| {});
 }
 
 /// L5: two holds that each fit alone and not together.

@@ -116,10 +116,10 @@ pub(super) fn counts(entry: &Entry, counter: usize, now: Timestamp) -> (u64, u64
     (read.counts.settled, read.counts.held)
 }
 
-pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> [Stop; N] {
-    limits.map(Stop::new)
+pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> Vec<Stop> {
+    limits.into_iter().flat_map(Stop::of).collect()
 }
 
 pub(super) fn bump(limit: &Arc<Entry>, used: &Usage, at: &At) {
-    admission::bump(&route([limit]), used, at, |_, _, _| {});
+    admission::bump(&route([limit]), used, at, |_, _| {});
 }

@@ -90,6 +90,14 @@ impl TokenWeights {
     /// assert_eq!(weights.weigh(&usage), Ok(151));
     /// ```
     pub fn weigh(&self, usage: &Usage) -> Result<u64, WeightError> {
+        if *self == TokenWeights::default() {
+            // The usual case, without a product.
+            let kinds = [usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens];
+            let sum = kinds.iter().try_fold(usage.input_tokens, |sum, n| sum.checked_add(*n));
+            if let Some(sum) = sum {
+                return Ok(sum);
+            }
+        }
         let parts = [
             (usage.input_tokens, self.input),
             (usage.output_tokens, self.output),
