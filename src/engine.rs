@@ -162,12 +162,12 @@ impl Engine {
     /// Owners that do not exist are no error here: they may come to exist. A route of no owners has
     /// no limits and admits everything.
     pub fn route(&self, owners: &[OwnerId]) -> Route {
-        Route::new(owners, &self.shared.store)
+        Route::new(owners, &self.shared)
     }
 
     /// The owners of a route that do not exist at present.
     pub fn unknown_owners(&self, route: &Route) -> Vec<OwnerId> {
-        route.resolved(&self.shared.store).unknown.to_vec()
+        route.resolved(&self.shared).unknown.to_vec()
     }
 
     /// Holds an estimate on every limit of the route, or on none.
@@ -185,16 +185,13 @@ impl Engine {
     /// Lock-free. Allocates when it denies, when a window ends, and for routes of more than sixteen
     /// counters.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
-        let route = route.resolved(&self.shared.store);
+        let route = route.resolved(&self.shared);
         self.shared.with_now(|at| {
             if let Some(denied) = self.unknown(&route, at.now) {
                 return Decision::Denied(denied);
             }
             match admission::reserve(&route.stops, estimate, at) {
-                Ok(holds) => {
-                    let shared = Arc::clone(&self.shared);
-                    Decision::Admitted(Reservation::new(shared, route, holds))
-                }
+                Ok(holds) => Decision::Admitted(Reservation::new(route, holds)),
                 Err(by) => {
                     let amount = |plan: &CounterPlan| Some(plan.estimate(estimate));
                     Decision::Denied(decision::refused(&route.stops, &by, amount, at.now))
@@ -206,7 +203,7 @@ impl Engine {
     /// What [`reserve`](Self::reserve) would answer at this moment. Changes nothing and begins no
     /// window.
     pub fn peek(&self, route: &Route, estimate: &Usage) -> Peek {
-        let route = route.resolved(&self.shared.store);
+        let route = route.resolved(&self.shared);
         let now = self.now();
         match self.unknown(&route, now) {
             Some(denied) => Peek::WouldDeny(denied),
@@ -218,7 +215,7 @@ impl Engine {
     /// much is reported. Owners that do not exist are passed over, whatever the policy: see
     /// [`unknown_owners`](Self::unknown_owners).
     pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
-        let route = route.resolved(&self.shared.store);
+        let route = route.resolved(&self.shared);
         let mut settlement = Settlement::default();
         self.shared.with_now(|at| {
             admission::bump(&route.stops, used, at, |stop, posted| {

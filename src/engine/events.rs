@@ -99,7 +99,7 @@ struct Shared {
     gone: AtomicBool,
 }
 
-/// A stream of events. It ends when the engine is gone.
+/// A stream of events. It ends when the engine is gone, with its routes and reservations.
 ///
 /// Events wait in a queue of the capacity that was asked for. An event that finds it full is
 /// dropped and counted, so a slow subscriber never slows a decision. Dropping the subscription ends

@@ -82,7 +82,7 @@ impl Engine {
     /// What the limits of a route have used, in its order.
     pub fn route_usage(&self, route: &Route) -> Vec<LimitUsage> {
         let now = self.now();
-        let route = route.resolved(&self.shared.store);
+        let route = route.resolved(&self.shared);
         // The counters of a limit are beside each other.
         let limits = route.stops.chunk_by(|a, b| Arc::ptr_eq(&a.entry, &b.entry));
         limits.map(|stops| reading(&stops[0].entry, now)).collect()

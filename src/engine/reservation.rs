@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::admission::{self, Actual, Holds, Stop};
-use crate::engine::Shared;
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
 use crate::entry::Posted;
@@ -34,7 +33,6 @@ use crate::units::{Dimension, Usage};
 /// whatever happens to owners, parents and limits meanwhile.
 #[must_use = "a reservation that is dropped gives its hold back"]
 pub struct Reservation {
-    shared: Arc<Shared>,
     route: Arc<Resolved>,
     holds: Holds,
     dispatched: bool,
@@ -94,8 +92,8 @@ impl Settlement {
 }
 
 impl Reservation {
-    pub(crate) fn new(shared: Arc<Shared>, route: Arc<Resolved>, holds: Holds) -> Self {
-        Self { shared, route, holds, dispatched: false }
+    pub(crate) fn new(route: Arc<Resolved>, holds: Holds) -> Self {
+        Self { route, holds, dispatched: false }
     }
 
     /// Holds more, on all limits or on none: for an answer that outgrows its estimate.
@@ -108,7 +106,7 @@ impl Reservation {
     ///
     /// The denial. The reservation is then as it was.
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
-        self.shared.with_now(|at| {
+        self.route.shared.with_now(|at| {
             let stops = &self.route.stops;
             let amount = |plan: &CounterPlan| Some(plan.actual(more)).filter(|&n| n > 0);
             admission::extend(stops, &mut self.holds, more, at)
@@ -153,12 +151,12 @@ impl Reservation {
     fn end(&mut self, actual: Actual) -> Settlement {
         let holds = std::mem::take(&mut self.holds);
         let mut settlement = Settlement::default();
-        self.shared.with_now(|at| {
+        self.route.shared.with_now(|at| {
             let stops = &self.route.stops;
             admission::settle(stops, &holds, actual, at, |stop, booked, posted| {
                 settlement.add(stop, posted);
                 if matches!(actual, Actual::AsHeld) {
-                    self.shared.events.uncertain(stop, posted.generation, booked, at.now);
+                    self.route.shared.events.uncertain(stop, posted.generation, booked, at.now);
                 }
             });
         });

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::admission::Stop;
+use crate::engine::Shared;
 use crate::engine::lineage::Lineage;
 use crate::id::OwnerId;
-use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
 
 /// The limits that apply to requests of the same owners, in the order in which they are checked.
@@ -27,6 +27,9 @@ struct Inner {
 /// What a route was resolved to, at one version of the store.
 pub(crate) struct Resolved {
     version: u64,
+    /// The engine, so that a reservation needs no other handle than this: a count of handles that
+    /// all requests of an engine raise and lower would be one that all its threads contend for.
+    pub(crate) shared: Arc<Shared>,
     /// In the order in which they are held, each once.
     pub(crate) stops: Box<[Stop]>,
     /// Named owners that do not exist.
@@ -34,8 +37,8 @@ pub(crate) struct Resolved {
 }
 
 impl Route {
-    pub(crate) fn new(owners: &[OwnerId], store: &Store) -> Self {
-        let resolved = ArcCell::new(resolve(owners, store));
+    pub(crate) fn new(owners: &[OwnerId], shared: &Arc<Shared>) -> Self {
+        let resolved = ArcCell::new(resolve(owners, shared));
         Self(Arc::new(Inner { owners: owners.into(), resolved }))
     }
 
@@ -45,13 +48,13 @@ impl Route {
     }
 
     /// What it resolves to now.
-    pub(crate) fn resolved(&self, store: &Store) -> Arc<Resolved> {
+    pub(crate) fn resolved(&self, shared: &Arc<Shared>) -> Arc<Resolved> {
         let resolved = self.0.resolved.load_full();
-        if resolved.version == store.version() {
+        if resolved.version == shared.store.version() {
             return resolved;
         }
         drop(resolved);
-        let resolved = Arc::new(resolve(&self.0.owners, store));
+        let resolved = Arc::new(resolve(&self.0.owners, shared));
         // A racing thread may put an older resolution over this one: its version tells, and it is
         // resolved again.
         self.0.resolved.store(Arc::clone(&resolved));
@@ -65,7 +68,8 @@ impl fmt::Debug for Route {
     }
 }
 
-fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
+fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
+    let store = &shared.store;
     // Before anything is looked up, see `store`.
     let version = store.version();
     let mut order = Lineage::default();
@@ -100,5 +104,5 @@ fn resolve(named: &[OwnerId], store: &Store) -> Resolved {
             }
         }
     }
-    Resolved { version, stops: stops.into(), unknown: unknown.into() }
+    Resolved { version, shared: Arc::clone(shared), stops: stops.into(), unknown: unknown.into() }
 }
