@@ -129,3 +129,23 @@ fn a_limit_created_in_the_future_waits_in_its_first_window() {
     assert_eq!(kit.read("rate").window.start, instant("2030-01-01T00:00:00Z"));
     assert_eq!(kit.counts("rate"), (10, 0));
 }
+
+/// L8: windows are told apart by more than what fits into a counter's word, which repeats after
+/// 32,768 of them: a hold of the first is not given back from what another holds in that one.
+#[test]
+fn a_hold_is_not_mistaken_for_one_of_a_window_that_looks_alike() {
+    let kit = kit();
+    kit.limit("key:k", "rate", RateLimit::new().tokens(100, per("1ms")));
+    let route = kit.route(&["key:k"]);
+    let old = kit.admit(&["key:k"], &tokens(5));
+    for _ in 0..32_768 {
+        kit.clock.advance(Duration::from_millis(1));
+        let _ = kit.engine.bump(&route, &tokens(1));
+    }
+    assert_eq!(kit.read("rate").generation, 32_768);
+    let new = kit.admit(&["key:k"], &tokens(5));
+    assert!(old.settle(&nothing()).is_late());
+    assert_eq!(kit.counts("rate"), (1, 5), "the hold of the newer window was given back");
+    new.void();
+    assert_eq!(kit.counts("rate"), (1, 0));
+}
