@@ -1,6 +1,7 @@
 //! Models of one limit: booking against rolls, resets and changes.
 
 use super::scene::*;
+use crate::admission;
 use crate::entry::Reset;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
@@ -179,5 +180,24 @@ fn loom_a_reset_against_a_change_of_the_limit() {
         assert!(matches!(reset, Reset::Done { total: 1, .. }), "its window still stood: {reset:?}");
         let read = limit.read(TOKENS, FIRST);
         assert_eq!((read.window.limit, read.counts.settled), (50, 0));
+    });
+}
+
+/// L9, L5: when a change of the limit has returned, it is what decides, even if another thread
+/// copied the old one meanwhile.
+#[test]
+fn loom_a_changed_limit_decides_when_the_call_has_returned() {
+    model(|| {
+        let log = Log::new();
+        let limit = entry("l", token_plan(100));
+        bump(&limit, &tokens(1), &log.at(FIRST));
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let bumper = thread::spawn(move || bump(&other, &tokens(1), &their_log.at(FIRST)));
+        assert!(limit.replan(&token_plan(3), None, &log.at(FIRST)));
+        bumper.join().unwrap();
+
+        let held = admission::reserve(&route([&limit]), &tokens(2), &log.at(FIRST));
+        assert!(held.is_err(), "admitted by the limit that was in force before");
+        assert_eq!(counts(&limit, TOKENS, FIRST), (2, 0));
     });
 }
