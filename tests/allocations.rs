@@ -1,0 +1,65 @@
+//! What decides about a request allocates nothing, as long as it is admitted and no window ends.
+
+#[path = "support/kit.rs"]
+mod kit;
+
+use kit::*;
+use tollkeeper::{Budget, Concurrency, Peek, RateLimit, Route, Usage};
+
+/// A kept route of five owners with a budget, tokens and requests each, and one slot in flight.
+fn route(kit: &Kit) -> Route {
+    let owners = ["key:k", "user:u", "team:t", "customer:c", "model:m"];
+    for (n, owner) in owners.iter().enumerate() {
+        let rate = RateLimit::new().tokens(1_000_000, per("1h")).requests(1_000_000, per("1h"));
+        kit.limit(owner, &format!("budget-{n}"), Budget::new(nanos(1_000_000), per("1M")));
+        kit.limit(owner, &format!("rate-{n}"), rate);
+    }
+    kit.limit("key:k", "in-flight", Concurrency::new(100));
+    kit.route(&owners)
+}
+
+/// How many allocations one run of this makes, once everything has been touched once.
+fn allocations(run: impl Fn()) -> u64 {
+    run();
+    allocation_counter::measure(run).count_total
+}
+
+#[test]
+fn decisions_allocate_nothing() {
+    let kit = kit();
+    let route = route(&kit);
+    let engine = &kit.engine;
+    let used = Usage { input_tokens: 3, requests: 1, cost: nanos(5), ..Usage::default() };
+    let admit = || engine.reserve(&route, &used).into_result().expect("there is room");
+
+    let peek = || assert_eq!(engine.peek(&route, &used), Peek::WouldAdmit);
+    assert_eq!(allocations(peek), 0, "peek");
+    assert_eq!(allocations(|| drop(admit().settle(&used))), 0, "reserve and settle");
+    assert_eq!(allocations(|| admit().void()), 0, "reserve and void");
+    assert_eq!(allocations(|| drop(admit())), 0, "reserve and drop");
+    assert_eq!(allocations(|| drop(engine.bump(&route, &used))), 0, "bump");
+    let extend = || {
+        let mut reservation = admit();
+        reservation.extend(&used).expect("there is room");
+        drop(reservation.settle(&used));
+    };
+    assert_eq!(allocations(extend), 0, "reserve, extend and settle");
+    let uncertain = || {
+        let mut reservation = admit();
+        reservation.mark_dispatched();
+    };
+    let events = kit.events.drain().count();
+    assert_eq!(events, 0, "nothing was worth an event");
+    // A subscriber's queue is allocated beforehand; the event itself holds two counted texts.
+    assert_eq!(allocations(uncertain), 0, "reserve, dispatch and drop");
+}
+
+/// The counter counts: a denial, which lists what binds, is not for nothing.
+#[test]
+fn a_denial_allocates() {
+    let kit = kit();
+    kit.limit("key:k", "budget", Budget::new(nanos(1), per("1M")));
+    let route = kit.route(&["key:k"]);
+    let deny = || assert!(!kit.engine.reserve(&route, &cost(2)).is_admitted());
+    assert!(allocations(deny) > 0);
+}
