@@ -219,7 +219,9 @@ impl Entry {
             let Some(counts) = slot.counter.close(generation) else { continue };
             let total = counts.committed();
             snapshot.set_closed_total(counter, total);
-            if slot.counter.open(generation, counts, window.opening) {
+            // A counter that the limit did not have until now closes a window that never was.
+            let was = window.before.start < window.before.end || total > 0;
+            if slot.counter.open(generation, counts, window.opening) && was {
                 let held = counts.held;
                 let notice = Notice::Closed { generation, span: window.before, total, held };
                 self.notice(snapshot, counter, notice, at);

@@ -111,6 +111,9 @@ impl CounterPlan {
         window.limit = match grant.instead {
             Some((limit, until)) if window.span.start < until => limit,
             _ if self.limit == UNLIMITED => UNLIMITED,
+            // Credit is what a prepaid budget was topped up by; a budget that became a periodic one
+            // keeps it for the day it is prepaid again.
+            _ if !self.period.is_never() => self.limit,
             // No more than can be counted: past that a limit would never be reached.
             _ => self.limit.saturating_add(grant.credit).min(SETTLED_MAX),
         };

@@ -293,9 +293,9 @@ fn retry(
     let fits = |limit: u64| requested.max(1) <= limit;
     if plan.period.is_never() {
         return match plan.dimension {
-            Dimension::Money => Retry::OnTopUp,
             // Only what is held may go away again.
             _ if fits(window.limit.saturating_sub(counts.settled)) => Retry::OnRelease,
+            Dimension::Money => Retry::OnTopUp,
             _ => Retry::Never,
         };
     }

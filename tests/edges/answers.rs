@@ -42,14 +42,15 @@ fn an_estimate_above_the_limit_is_never_and_one_within_it_is_later() {
     assert_eq!(only(&kit.deny(&["key:total"], &tokens(11))).retry, Retry::Never);
     let _rate = kit.admit(&["key:rate"], &tokens(10));
     let _flight = kit.admit(&["key:flight"], &tokens(10));
-    let _prepaid = kit.admit(&["key:prepaid"], &cost(10));
+    let prepaid = kit.admit(&["key:prepaid"], &cost(10));
     let total = kit.admit(&["key:total"], &tokens(10));
     let boundary = Retry::At(instant("2026-03-01T00:01:00Z"));
     assert_eq!(only(&kit.deny(&["key:rate"], &tokens(10))).retry, boundary);
     assert_eq!(only(&kit.deny(&["key:flight"], &tokens(10))).retry, Retry::OnRelease);
+    // Without boundaries what is held may come back; what is booked does not, unless it is credit.
+    assert_eq!(only(&kit.deny(&["key:prepaid"], &cost(10))).retry, Retry::OnRelease);
+    let _ = prepaid.settle(&cost(1));
     assert_eq!(only(&kit.deny(&["key:prepaid"], &cost(10))).retry, Retry::OnTopUp);
-    // A limit without boundaries and without credit: what is held may come back, what is booked
-    // does not.
     assert_eq!(only(&kit.deny(&["key:total"], &tokens(10))).retry, Retry::OnRelease);
     let _ = total.settle(&tokens(1));
     assert_eq!(only(&kit.deny(&["key:total"], &tokens(10))).retry, Retry::Never);
@@ -211,7 +212,7 @@ fn denials_read_well() {
          and by monthly of team:t: 12.50 requested, 0.00 settled and 12.50 held of 12.50 money; \
          fits from 2026-04-01T00:00:00Z; \
          and by credit of team:t: 12.50 requested, 0.00 settled and 12.50 held of 20.00 money; \
-         fits when topped up; \
+         fits when requests under way have ended; \
          and by flight of team:t: 1 requested, 0 settled and 1 held of 1 in_flight; \
          fits when requests under way have ended"
     );

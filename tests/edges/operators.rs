@@ -337,3 +337,28 @@ fn an_import_restores_the_lattice_for_windows_that_have_ended_too() {
     assert_eq!(window, before.read("hourly").window, "both nodes agree");
     assert_eq!(window.start, instant("2026-03-01T14:00:00Z"));
 }
+
+/// Credit is a prepaid budget's. One that becomes periodic admits its limit and no more, in every
+/// window; prepaid again, it has its credit again.
+#[test]
+fn credit_counts_while_a_budget_is_prepaid() {
+    let kit = kit();
+    kit.limit("key:k", "budget", Budget::prepaid(nanos(10)));
+    kit.engine.top_up(&id("budget"), nanos(5)).expect("it is prepaid");
+    assert_eq!(kit.read("budget").limit, Some(15));
+    kit.limit("key:k", "budget", Budget::new(nanos(10), per("1M")));
+    assert_eq!(kit.read("budget").limit, Some(10));
+    kit.limit("key:k", "budget", Budget::prepaid(nanos(10)));
+    assert_eq!(kit.read("budget").limit, Some(15));
+}
+
+/// A counter that a limit gets later begins its first window, and closes none before it.
+#[test]
+fn a_counter_that_is_new_closes_no_window() {
+    let kit = kit();
+    kit.limit("key:k", "rate", RateLimit::new().tokens(10, per("1m")));
+    kit.limit("key:k", "rate", RateLimit::new().tokens(10, per("1m")).requests(5, per("1h")));
+    assert_eq!(kit.happened(), []);
+    kit.bump(&["key:k"], &tokens(1));
+    assert_eq!(kit.counter("rate", Dimension::Requests).settled, 1);
+}

@@ -240,8 +240,9 @@ impl Counter {
     pub fn limit(&self, start: u64) -> Option<u128> {
         match (self.instead, &self.rule) {
             (Some((limit, until)), _) if start < until => Some(limit),
-            (_, Some(Rule { limit: Some(limit), .. })) => {
-                Some((u128::from(*limit) + self.credit).min(SETTLED_MAX.into()))
+            (_, Some(Rule { limit: Some(limit), period, .. })) => {
+                let credit = if PERIOD[*period].is_never() { self.credit } else { 0 };
+                Some((u128::from(*limit) + credit).min(SETTLED_MAX.into()))
             }
             _ => None,
         }
@@ -334,7 +335,10 @@ impl Reference {
         let ended = last.end.min(start).max(last.start);
         let (total, held) = (narrow(last.settled + held), narrow(held));
         let what = What::Closed { start: last.start, end: ended, total, held };
-        self.event(slot, last.generation, what);
+        // A counter that was not there closes a window that never was.
+        if last.start < ended || total > 0 {
+            self.event(slot, last.generation, what);
+        }
     }
 
     /// Follows every window of a limit that is over by the one around now.
@@ -442,8 +446,8 @@ impl Reference {
             let limit = view.limit.map(u128::from);
             let unheld = refusal(limit, view.settled.into(), 0, requested).is_none();
             return match rule.dimension {
-                Dimension::Money => Later::OnTopUp,
                 _ if unheld => Later::OnRelease,
+                Dimension::Money => Later::OnTopUp,
                 _ => Later::Never,
             };
         }
