@@ -79,14 +79,18 @@ pub(crate) struct Entry {
     slots: [Slot; COUNTERS],
 }
 
-/// What changes in place for one dimension. Aligned so that a decision about it reads one cache
-/// line of the usual size, and dirties none that another dimension's reads.
-#[repr(align(64))]
+/// What changes in place for one dimension. Aligned, and in this order, so that a decision about it
+/// reads one cache line of the usual size, and dirties none that another dimension's reads.
+#[repr(C, align(64))]
 struct Slot {
     counter: Counter,
     gate: Gate,
     alarm: Alarm,
 }
+
+// What a decision reads is in the first line; the alarm is not.
+#[cfg(not(tollkeeper_loom))]
+const _: () = assert!(std::mem::offset_of!(Slot, gate) + size_of::<Gate>() <= 64);
 
 /// The one clock reading of a decision, and where its notices go.
 #[derive(Clone, Copy)]
