@@ -205,6 +205,6 @@ pub(crate) fn bump(stops: &[Stop], used: &Usage, at: &At, mut report: impl FnMut
 
 fn withdraw(stops: &[Stop], holds: &[Hold], at: &At) {
     for (stop, hold) in stops.iter().zip(holds) {
-        stop.entry.withdraw(stop.counter, *hold, at);
+        stop.entry.withdraw(stop.counter, stop.plan.dimension, *hold, at);
     }
 }

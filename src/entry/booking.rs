@@ -11,6 +11,7 @@ use crate::gate::Terms;
 use crate::plan::UNLIMITED;
 use crate::snapshot::{Snapshot, Window};
 use crate::sync::{Arc, Loaded, keep};
+use crate::units::Dimension;
 
 /// What is held on one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,23 +123,25 @@ impl Entry {
         }
     }
 
-    /// Takes `hold` back, for a request that is not admitted after all. If the window closed
-    /// meanwhile, its total has counted it, and a notice says so.
-    pub(crate) fn withdraw(&self, counter: usize, hold: Hold, at: &At) {
+    /// Takes `hold` back, for a request that is not admitted after all. If its window is over, the
+    /// total of that has counted it or will, and a notice says so: of `dimension`, because by then
+    /// the limit may not have the counter any more.
+    pub(crate) fn withdraw(&self, counter: usize, dimension: Dimension, hold: Hold, at: &At) {
         let Hold { generation, amount } = hold;
         if amount == 0 {
             return;
         }
-        let word = &self.slots[counter].counter;
-        match word.update(generation, |counts| hold.end(counts, 0)) {
-            Ok(_) => {}
-            Err(Missed::Refused(..)) => debug_assert!(false, "a hold is given back once"),
-            // The word was in this generation when it was held, so it is past it now.
-            Err(Missed::Elsewhere(_)) => {
-                let notice = Notice::Withdrawn { generation, amount };
-                self.notice(&self.snapshot(), counter, notice, at);
+        // The whole generation first: a later window's tag may be the same.
+        if self.cell.load().windows[counter].generation == generation {
+            let word = &self.slots[counter].counter;
+            match word.update(generation, |counts| hold.end(counts, 0)) {
+                Ok(_) => return,
+                Err(Missed::Refused(..)) => debug_assert!(false, "a hold is given back once"),
+                // The word was in this generation when it was held, so it is past it now.
+                Err(Missed::Elsewhere(_)) => {}
             }
         }
+        at.notices.notice(self, dimension, Notice::Withdrawn { generation, amount }, at.now);
     }
 
     /// Replaces what `hold` holds by `actual`. What it held in a window that is over stays booked
