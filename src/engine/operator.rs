@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Reset};
 use crate::id::LimitId;
 use crate::plan::{COUNTERS, LimitKind};
-use crate::snapshot::{Grant, Snapshot};
+use crate::snapshot::{Grant, Snapshot, Window};
 use crate::sync::Arc;
 use crate::time::{Span, Timestamp};
 use crate::units::{Dimension, Money};
@@ -246,17 +246,15 @@ impl Engine {
     ) -> Option<ResetOutcome> {
         let dimension = entry.snapshot().dimension(counter)?;
         let reset = self.shared.with_now(|at| entry.reset(counter, generation, at));
-        Some(match reset {
-            Reset::Done { total, window } => ResetOutcome::Reset {
-                dimension,
-                total,
-                window: window.span,
-                generation: window.generation,
-            },
-            Reset::Lost { window } => {
-                ResetOutcome::Lost { dimension, window: window.span, generation: window.generation }
+        match reset {
+            Reset::Done { total, window: Window { span: window, generation, .. } } => {
+                Some(ResetOutcome::Reset { dimension, total, window, generation })
             }
-        })
+            Reset::Lost { window: Window { span: window, generation, .. } } => {
+                Some(ResetOutcome::Lost { dimension, window, generation })
+            }
+            Reset::Gone => None,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Reset {
     Done { total: u64, window: Window },
     /// That window was over already. This one is in force.
     Lost { window: Window },
+    /// The limit does not have the counter any more: there is no window to end.
+    Gone,
 }
 
 impl Entry {
@@ -25,6 +27,9 @@ impl Entry {
         let mut seen = self.steady(at);
         let generation = generation.unwrap_or(seen.windows[counter].generation);
         loop {
+            if seen.plan.counters[counter].is_none() {
+                return Reset::Gone;
+            }
             let window = seen.windows[counter];
             if window.generation != generation {
                 return Reset::Lost { window };

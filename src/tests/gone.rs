@@ -13,6 +13,17 @@ fn requests_only() -> Arc<Plan> {
     Arc::new(Plan { counters: [None, both.counters[1].clone()], ..Plan::clone(&both) })
 }
 
+/// L2: a reset that comes after the counter has gone ends nothing, and delivers no total.
+#[test]
+fn a_counter_that_is_gone_is_not_reset() {
+    let log = Log::new();
+    let limit = entry("l", rate_plan(100, 100));
+    bump(&limit, &tokens(3), &log.at(FIRST));
+    assert!(matches!(limit.reset(TOKENS, None, &log.at(FIRST)), Reset::Done { total: 3, .. }));
+    assert!(limit.replan(&requests_only(), None, &log.at(FIRST)));
+    assert_eq!(limit.reset(TOKENS, None, &log.at(FIRST)), Reset::Gone);
+}
+
 /// L6: a hold that is taken back after its window has closed is reported, whatever the limit
 /// counts by then.
 #[test]

@@ -86,7 +86,7 @@ fn loom_two_resets_have_one_winner() {
             .into_iter()
             .filter_map(|reset| match reset {
                 Reset::Done { total, .. } => Some(total),
-                Reset::Lost { .. } => None,
+                Reset::Lost { .. } | Reset::Gone => None,
             })
             .collect();
         assert_eq!(totals, [3], "one winner, and it learns the exact total");
