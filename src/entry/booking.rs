@@ -114,6 +114,8 @@ impl Entry {
         let window = snapshot.windows[counter];
         match held {
             Ok(_) => Ok(Hold { generation: window.generation, amount }),
+            // Given up while the request was on its way: there is no limit here to refuse it.
+            Err(_) if snapshot.plan.counters[counter].is_none() => Ok(Hold::NONE),
             Err((counts, why)) => {
                 let (snapshot, requested) = (keep(snapshot), amount);
                 let refused = Refused { snapshot, counter, requested, window, counts, why };

@@ -3,6 +3,7 @@
 use super::scene::*;
 use crate::admission;
 use crate::entry::Reset;
+use crate::plan::Plan;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
 use crate::units::Dimension::{Requests, Tokens};
@@ -199,5 +200,27 @@ fn loom_a_changed_limit_decides_when_the_call_has_returned() {
         let held = admission::reserve(&route([&limit]), &tokens(2), &log.at(FIRST));
         assert!(held.is_err(), "admitted by the limit that was in force before");
         assert_eq!(counts(&limit, TOKENS, FIRST), (2, 0));
+    });
+}
+
+/// A refusal is always by a plan that has the counter, though the counter is reset and then dropped
+/// while the request is on its way.
+#[test]
+fn loom_a_refusal_against_a_change_that_drops_the_counter() {
+    model(|| {
+        let log = Log::new();
+        let limit = entry("l", rate_plan(10, 100));
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let operator = thread::spawn(move || {
+            let both = rate_plan(10, 100);
+            let requests = Plan { counters: [None, both.counters[1].clone()], ..(*both).clone() };
+            other.reset(TOKENS, None, &their_log.at(FIRST));
+            assert!(other.replan(&Arc::new(requests), None, &their_log.at(FIRST)));
+        });
+        if let Err(refused) = limit.hold(TOKENS, 11, &log.at(FIRST)) {
+            assert!(refused.snapshot.plan.counters[TOKENS].is_some(), "refused by no limit");
+        }
+        operator.join().unwrap();
+        assert_eq!(counts(&limit, TOKENS, FIRST), (0, 0));
     });
 }
