@@ -147,11 +147,12 @@ impl Reservation {
         let _ = self.end(Actual::Nothing);
     }
 
-    /// Ends it. The holds are taken, so whatever comes after finds none.
+    /// Ends it. The holds are taken, so whatever comes after finds none; and taken after the clock
+    /// was read: if that panics, they are there for `Drop`.
     fn end(&mut self, actual: Actual) -> Settlement {
-        let holds = std::mem::take(&mut self.holds);
         let mut settlement = Settlement::default();
         self.route.shared.with_now(|at| {
+            let holds = std::mem::take(&mut self.holds);
             let stops = &self.route.stops;
             admission::settle(stops, &holds, actual, at, |stop, booked, posted| {
                 settlement.add(stop, posted);

@@ -1,9 +1,13 @@
 //! Clocks that step back, stand still, or are at either end of time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Concurrency, Dimension, EventKind, Lasts, RateLimit, Retry, Timestamp, UnknownOwner,
+    Budget, Clock, Concurrency, Dimension, Engine, EventKind, Lasts, RateLimit, Retry, Timestamp,
+    UnknownOwner,
 };
 
 use crate::kit::*;
@@ -148,4 +152,39 @@ fn a_hold_is_not_mistaken_for_one_of_a_window_that_looks_alike() {
     assert_eq!(kit.counts("rate"), (1, 5), "the hold of the newer window was given back");
     new.void();
     assert_eq!(kit.counts("rate"), (1, 0));
+}
+
+/// A clock that breaks once, when told to.
+#[derive(Default)]
+struct Breaking(AtomicBool);
+
+impl Clock for Breaking {
+    fn now(&self) -> Timestamp {
+        // Relaxed: one thread.
+        assert!(!self.0.swap(false, Ordering::Relaxed), "the clock is broken");
+        instant(START)
+    }
+}
+
+/// L6, L7: a clock of a user's that panics while a reservation ends does not leave it held: it ends
+/// as one that is dropped.
+#[test]
+fn a_clock_that_panics_leaves_nothing_held() {
+    let clock = Arc::new(Breaking::default());
+    let engine = Engine::builder().clock(Arc::clone(&clock)).build();
+    engine.upsert_owner(&owner("key:k"), &[]).unwrap();
+    let budget = Budget::new(nanos(10), per("1m"));
+    engine.upsert_limit(&owner("key:k"), &id("budget"), budget).unwrap();
+    let route = engine.route(&[owner("key:k")]);
+    for (dispatched, settled) in [(false, 0), (true, 4)] {
+        let mut held = engine.reserve(&route, &cost(4)).into_result().unwrap();
+        if dispatched {
+            held.mark_dispatched();
+        }
+        // Relaxed: one thread.
+        clock.0.store(true, Ordering::Relaxed);
+        catch_unwind(AssertUnwindSafe(|| held.settle(&cost(3)))).unwrap_err();
+        let counter = engine.usage(&id("budget")).unwrap().counters[0];
+        assert_eq!((counter.settled, counter.held), (settled, 0));
+    }
 }
