@@ -38,14 +38,16 @@ impl Engine {
     /// A limit's id belongs to another owner or to another kind of limit in the engine.
     pub fn apply(&self, config: &Config) -> Result<Applied, ConfigError> {
         let store = &self.shared.store;
-        let applied = self.shared.with_now(|at| {
+        let prices = config.prices.clone();
+        self.shared.with_now(|at| {
             store.change(|changes| {
                 check(store, config)?;
-                Ok(put_in_force(store, changes, config, at))
+                let applied = put_in_force(store, changes, config, at);
+                // In the same turn: of two documents one is in force, and not a mixture.
+                self.set_prices(prices);
+                Ok(applied)
             })
-        })?;
-        self.set_prices(config.prices.clone());
-        Ok(applied)
+        })
     }
 }
 

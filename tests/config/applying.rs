@@ -370,3 +370,27 @@ fn a_document_is_of_no_time() {
         assert_eq!(at(nanos), Ok(ids(&["acme", "k"])), "{nanos}");
     }
 }
+
+/// Two documents that are applied at once: what is in force afterwards is one of them, limits and
+/// prices alike.
+#[test]
+fn of_two_documents_one_is_in_force_and_not_a_mixture() {
+    let document = |n: u64| {
+        let limit = format!("{{ id = \"b\", limit = \"{n}\", period = \"1d\" }}");
+        let owner = format!("owners = [{{ id = \"key:a\", budgets = [{limit}] }}]");
+        config(&format!("{owner}\n[[prices]]\nmodel = \"m\"\ninput = \"{n}\"\noutput = \"1\""))
+    };
+    let documents = [document(1), document(2)];
+    let engine = Engine::new();
+    let million = Usage { input_tokens: 1_000_000, ..Usage::default() };
+    for round in 0..2_000 {
+        std::thread::scope(|scope| {
+            for document in &documents {
+                scope.spawn(|| engine.apply(document).expect("fits"));
+            }
+        });
+        let limit = used(&engine, "b").counters[0].limit;
+        let price = engine.cost("m", &million).expect("it has a price").as_nanos();
+        assert_eq!(limit, Some(price), "round {round}");
+    }
+}
