@@ -132,6 +132,8 @@ impl Engine {
     /// The owner is unknown, or a parent of another.
     pub fn remove_owner(&self, owner: &OwnerId) -> Result<Vec<LimitUsage>, TopologyError> {
         let store = &self.shared.store;
+        // Before the turn: a clock may be a user's.
+        let now = self.now();
         store.change(|changes| {
             let found = store
                 .owner(owner)
@@ -140,7 +142,6 @@ impl Engine {
                 let child = a_child(store, owner);
                 return Err(TopologyError::HasChildren { owner: owner.clone(), child });
             }
-            let now = self.now();
             drop_owner(store, changes, owner);
             Ok(found.limits.iter().map(|entry| reading(entry, now)).collect())
         })
@@ -197,12 +198,14 @@ impl Engine {
     /// The limit is unknown.
     pub fn remove_limit(&self, limit: &LimitId) -> Result<LimitUsage, TopologyError> {
         let store = &self.shared.store;
+        // Before the turn: a clock may be a user's.
+        let now = self.now();
         store.change(|changes| {
             let entry = store
                 .limit(limit)
                 .ok_or_else(|| TopologyError::UnknownLimit { limit: limit.clone() })?;
             drop_limit(store, changes, &entry);
-            Ok(reading(&entry, self.now()))
+            Ok(reading(&entry, now))
         })
     }
 }

@@ -188,3 +188,21 @@ fn a_clock_that_panics_leaves_nothing_held() {
         assert_eq!((counter.settled, counter.held), (settled, 0));
     }
 }
+
+/// A clock of a user's that panics while something is removed leaves it where it was, wholly.
+#[test]
+fn a_clock_that_panics_removes_nothing() {
+    let clock = Arc::new(Breaking::default());
+    let engine = Engine::builder().clock(Arc::clone(&clock)).build();
+    engine.upsert_owner(&owner("key:k"), &[]).unwrap();
+    let budget = Budget::new(nanos(10), per("1m"));
+    engine.upsert_limit(&owner("key:k"), &id("budget"), budget).unwrap();
+    let remove_limit = || drop(engine.remove_limit(&id("budget")));
+    let remove_owner = || drop(engine.remove_owner(&owner("key:k")));
+    for remove in [&remove_limit as &dyn Fn(), &remove_owner] {
+        // Relaxed: one thread.
+        clock.0.store(true, Ordering::Relaxed);
+        catch_unwind(AssertUnwindSafe(remove)).unwrap_err();
+        assert!(engine.usage(&id("budget")).is_some());
+    }
+}
