@@ -17,7 +17,7 @@
 //! - **Steering** (`entry/steering.rs`): build the next snapshot from the one that was seen and
 //!   install it by compare-and-swap. A roll or a reset raises the generation of the windows that
 //!   end; a change of the plan or of a grant raises none.
-//! - **Catching up**: a word whose snapshot was replaced is advanced by whoever finds it behind, so
+//! - **Catching up**: a word whose snapshot was replaced is moved on by whoever finds it behind, so
 //!   nobody waits for a winner that was preempted between the two steps.
 //!
 //! # Invariants
@@ -32,7 +32,7 @@
 //! # Proof
 //!
 //! - **L1** The word's own (see `counter`): every change is in the window it was made in, whose
-//!   total the one successful `advance` takes out.
+//!   total `close` makes final and the one successful `open` takes out.
 //! - **L2, L3** A reset names the generation it ends. The swap of the cell succeeds once for each
 //!   snapshot, and every snapshot after it has a higher generation there; so of all resets of one
 //!   window one succeeds, and none touches a newer window. A swap that failed because something
