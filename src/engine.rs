@@ -225,7 +225,8 @@ impl Engine {
         settlement
     }
 
-    /// Subscribes to events from now on, with a queue for `capacity` of them (at least one).
+    /// Subscribes to events from now on, with a queue for `capacity` of them (at least one). The
+    /// queue is allocated whole, now: a capacity beyond the memory there is panics or aborts.
     pub fn subscribe(&self, capacity: usize) -> Subscription {
         self.shared.events.subscribe(capacity)
     }

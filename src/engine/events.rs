@@ -33,7 +33,8 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// What is settled reached a threshold. Once for each threshold in a window.
+    /// What is settled reached a threshold. Once for each threshold in a window, and in the life of
+    /// a prepaid budget.
     Threshold {
         /// The threshold, in percent of the limit.
         percent: u8,
@@ -43,7 +44,8 @@ pub enum EventKind {
         limit: u64,
     },
     /// What is settled reached the limit, or a request that an empty window would admit was
-    /// denied. Once in a window.
+    /// denied. Once in a window: prepaid budgets and concurrency limits have one window for life,
+    /// so once, whatever is topped up or given back.
     Exhausted {
         /// What is settled.
         settled: u64,
@@ -74,7 +76,7 @@ pub enum EventKind {
         window: Span,
     },
     /// A reservation was dropped after its upstream was called: its hold was booked, whatever was
-    /// really used.
+    /// really used. What it held in windows that are over is booked there, and part of the amount.
     Uncertain {
         /// The amount booked.
         amount: u64,

@@ -124,7 +124,8 @@ impl Engine {
     }
 
     /// Ends the window of one generation, if it is still the current one: for whoever decided on
-    /// the strength of a reading. A newer window is not touched, however stale the reading.
+    /// the strength of a reading. A newer window is not touched, however stale the reading; but a
+    /// limit that was removed and created again, and one of a new process, count anew from zero.
     ///
     /// # Errors
     ///

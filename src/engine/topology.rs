@@ -151,7 +151,8 @@ impl Engine {
     ///
     /// A raised limit admits more from the next admission on; one lowered below its usage denies
     /// until the window ends. With another period the window becomes the one of the new period
-    /// around now, with the usage so far.
+    /// around now, with the usage so far. A rate limit that gives up a counter gives up its usage:
+    /// given the counter back, it begins a new window.
     ///
     /// # Errors
     ///
