@@ -15,7 +15,7 @@ use crate::units::{Dimension, Money, TokenWeights};
 /// let prepaid = Budget::prepaid("$20".parse()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     limit: Option<Money>,
     period: Period,

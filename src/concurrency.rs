@@ -14,7 +14,7 @@ use crate::units::{Dimension, TokenWeights};
 ///
 /// let limit = Concurrency::new(8);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concurrency {
     limit: u64,
 }

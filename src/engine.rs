@@ -260,6 +260,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder").field("unknown_owner", &self.unknown_owner).finish()
+    }
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("unknown_owner", &self.shared.unknown_owner).finish()

@@ -66,7 +66,7 @@ use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
 use crate::gate::{Gate, Terms};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
-use crate::snapshot::{Snapshot, Window, share};
+use crate::snapshot::{NEVER_WAS, Snapshot, Window, share};
 use crate::sync::{Arc, ArcCell, Loaded};
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
@@ -224,7 +224,7 @@ impl Entry {
             let total = counts.committed();
             snapshot.set_closed_total(counter, total);
             // A counter that the limit did not have until now closes a window that never was.
-            let was = window.before.start < window.before.end || total > 0;
+            let was = window.before != NEVER_WAS || total > 0;
             if slot.counter.open(generation, counts, window.opening) && was {
                 let held = counts.held;
                 let notice = Notice::Closed { generation, span: window.before, total, held };

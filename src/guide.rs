@@ -91,6 +91,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Settle with everything that was used, the request itself and its cost included: a
+//! [`Usage`](crate::Usage) field that is left at zero gives back what was held for it.
+//!
 //! If you know for certain that the upstream did no work (it could not be reached, it refused),
 //! [`void`](crate::Reservation::void) the reservation. If a stream runs past its estimate,
 //! [`extend`](crate::Reservation::extend) it: a denial tells you to stop the stream in time.

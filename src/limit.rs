@@ -7,7 +7,7 @@ use crate::rate_limit::RateLimit;
 
 /// The definition of a limit, ready for
 /// [`Engine::upsert_limit`](crate::Engine::upsert_limit). Each kind converts into it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Money in a period, or prepaid.
     Budget(Budget),

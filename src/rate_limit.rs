@@ -16,7 +16,7 @@ use crate::units::{Dimension, TokenWeights};
 ///     .requests(60, "1m".parse()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     tokens: Option<(Option<u64>, Period)>,
     requests: Option<(Option<u64>, Period)>,

@@ -40,6 +40,9 @@ impl Clone for Snapshot {
     }
 }
 
+/// What came before a counter's first window.
+pub(crate) const NEVER_WAS: Span = Span { start: Timestamp::MAX, end: Timestamp::MAX };
+
 /// One counter's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -76,6 +79,17 @@ pub(crate) struct Balance {
 }
 
 impl Window {
+    /// The span that this window has had when the next begins at `next`.
+    fn closing(&self, next: Timestamp) -> Span {
+        let Span { start, end } = self.span;
+        // No window is empty but the one that stands for a counter which was never there.
+        if start == end {
+            return NEVER_WAS;
+        }
+        // An imported window may begin before the one that it ends.
+        Span { start, end: end.min(next).max(start) }
+    }
+
     /// What it admits; `None` if the counter only counts.
     pub(crate) fn limit(&self) -> Option<u64> {
         Some(self.limit).filter(|&limit| limit != UNLIMITED)
@@ -94,11 +108,7 @@ impl CounterPlan {
         let mut window = Window {
             generation: last.generation.wrapping_add(1),
             span,
-            // An imported window may begin before the one that it ends.
-            before: Span {
-                start: last.span.start,
-                end: last.span.end.min(span.start).max(last.span.start),
-            },
+            before: last.closing(span.start),
             opening,
             ..*last
         };
@@ -257,6 +267,9 @@ impl Snapshot {
             let (old, new) = (&self.plan.counters[counter], &next.plan.counters[counter]);
             let Some(new) = new else { continue };
             let window = &mut next.windows[counter];
+            // A clock that is behind reopens nothing (L13). Another anchor is an operator's word,
+            // and may take back one that lay in the future.
+            let now = if anchor == self.anchor { now.max(window.span.start) } else { now };
             match old {
                 Some(old) if old.period == new.period && anchor == self.anchor => {
                     new.price(window, self.grant(counter));

@@ -175,6 +175,9 @@ impl Denied {
     }
 }
 
+/// A denial is an answer. It is an error too for callers that pass it on with `?`.
+impl std::error::Error for Denied {}
+
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {

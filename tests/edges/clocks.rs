@@ -206,3 +206,19 @@ fn a_clock_that_panics_removes_nothing() {
         assert!(engine.usage(&id("budget")).is_some());
     }
 }
+
+/// L13: another period on a clock that is behind lays no window before the one in force, which
+/// would be over at once when the clock is right again.
+#[test]
+fn another_period_on_a_clock_that_is_behind_reopens_nothing() {
+    let kit = kit_at("2026-03-03T12:00:00Z");
+    let alignment = tollkeeper::Alignment::new();
+    let daily = tollkeeper::Period::calendar("1d", &alignment).expect("a day");
+    kit.limit("key:k", "budget", Budget::new(nanos(10), daily));
+    kit.bump(&["key:k"], &cost(10));
+    kit.set("2026-03-02T22:30:00Z");
+    kit.limit("key:k", "budget", Budget::new(nanos(10), per("1h")));
+    kit.set("2026-03-03T00:00:01Z");
+    let denied = kit.deny(&["key:k"], &cost(1));
+    assert_eq!(only(&denied).settled, 10, "what was spent on the 3rd is counted on the 3rd");
+}

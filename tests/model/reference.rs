@@ -336,7 +336,7 @@ impl Reference {
         let (total, held) = (narrow(last.settled + held), narrow(held));
         let what = What::Closed { start: last.start, end: ended, total, held };
         // A counter that was not there closes a window that never was.
-        if last.start < ended || total > 0 {
+        if last.start < last.end || total > 0 {
             self.event(slot, last.generation, what);
         }
     }

@@ -162,7 +162,8 @@ impl Reference {
             let slot = (entry, counter);
             let before = std::mem::replace(&mut self.counter_mut(slot).rule, rule.clone());
             let Some(rule) = rule else { continue };
-            let window = rule.window(anchor, self.now);
+            // A clock that is behind reopens nothing.
+            let window = rule.window(anchor, self.now.max(self.counter(slot).start));
             match before {
                 None => opened.push((slot, window)),
                 Some(before) if before.period == rule.period => {}
