@@ -211,10 +211,11 @@ fn a_clock_that_panics_removes_nothing() {
 /// would be over at once when the clock is right again.
 #[test]
 fn another_period_on_a_clock_that_is_behind_reopens_nothing() {
-    let kit = kit_at("2026-03-03T12:00:00Z");
+    let kit = kit_at("2026-03-01T12:00:00Z");
     let alignment = tollkeeper::Alignment::new();
     let daily = tollkeeper::Period::calendar("1d", &alignment).expect("a day");
     kit.limit("key:k", "budget", Budget::new(nanos(10), daily));
+    kit.set("2026-03-03T12:00:00Z");
     kit.bump(&["key:k"], &cost(10));
     kit.set("2026-03-02T22:30:00Z");
     kit.limit("key:k", "budget", Budget::new(nanos(10), per("1h")));
