@@ -37,8 +37,8 @@ use crate::units::{Money, PriceError, PriceTable, Usage};
 /// Budgets, rate limits and concurrency limits of one gateway process.
 ///
 /// A cheap handle: clones share one engine. All operations may be called from any thread at any
-/// time. Those that decide about a request are lock-free and, as long as they admit it and no
-/// window ends, allocate nothing.
+/// time. Those that decide about a request on a kept route are lock-free (where the machine has a
+/// 128-bit compare-and-swap) and, as long as they admit it and no window ends, allocate nothing.
 ///
 /// ```
 /// use tollkeeper::{Budget, Decision, Engine, LimitId, OwnerId, Usage};
