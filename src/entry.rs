@@ -256,10 +256,12 @@ impl Entry {
         }
     }
 
-    /// The terms in force for a counter, if the plan has it.
+    /// The terms in force for a counter, if the plan has it. They end with the first window of the
+    /// limit that does, so that whoever comes to one of its counters rolls all that have ended.
     fn terms(&self, counter: usize) -> Option<Terms> {
         let snapshot = self.cell.load();
-        snapshot.plan.counters[counter].as_ref().map(|_| snapshot.windows[counter].terms())
+        let plan = snapshot.plan.counters[counter].as_ref();
+        plan.map(|_| Terms { end: snapshot.first_end(), ..snapshot.windows[counter].terms() })
     }
 
     /// Gives the notices that a settled total calls for.

@@ -54,7 +54,8 @@ const ONCE: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) generation: u64,
-    /// Exclusive; the last instant for a window without end.
+    /// Exclusive; the last instant for a window without end. A gate has the end of the first window
+    /// of its limit that ends.
     pub(crate) end: Timestamp,
     pub(crate) limit: u64,
     pub(crate) alarm: u64,

@@ -190,6 +190,13 @@ impl Snapshot {
             .any(|(p, w)| p.is_some() && w.terms().ended(now))
     }
 
+    /// When the first window in force ends.
+    pub(crate) fn first_end(&self) -> Timestamp {
+        let counted =
+            self.plan.counters.iter().zip(&self.windows).filter(|(plan, _)| plan.is_some());
+        counted.map(|(_, window)| window.span.end).min().unwrap_or(Timestamp::MAX)
+    }
+
     /// The window of a counter at `now`, whether or not it has been rolled into.
     pub(crate) fn window_at(&self, counter: usize, now: Timestamp) -> Window {
         let window = self.windows[counter];

@@ -223,3 +223,22 @@ fn another_period_on_a_clock_that_is_behind_reopens_nothing() {
     let denied = kit.deny(&["key:k"], &cost(1));
     assert_eq!(only(&denied).settled, 10, "what was spent on the 3rd is counted on the 3rd");
 }
+
+/// Whoever comes to one counter of a limit rolls every window of the limit that has ended, even one
+/// of a counter that the request was not admitted to.
+#[test]
+fn whoever_comes_to_a_limit_rolls_all_of_it() {
+    let kit = kit();
+    let tokens_an_hour = RateLimit::new().tokens(10, per("1h"));
+    kit.limit("key:k", "rate", tokens_an_hour.clone());
+    let old = kit.admit(&["key:k"], &tokens(1));
+    kit.limit("key:k", "rate", tokens_an_hour.requests(10, per("1s")));
+    kit.bump(&["key:k"], &tokens(1));
+    kit.advance(second());
+    old.void();
+    let closed = |event: &tollkeeper::Event| {
+        event.dimension == Dimension::Requests
+            && matches!(event.what, EventKind::WindowClosed { total: 1, .. })
+    };
+    assert!(kit.happened().iter().any(closed), "the window of requests was left open");
+}
