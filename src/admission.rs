@@ -8,7 +8,8 @@
 //!   request that comes in the meantime may be refused because of a hold that is then taken back:
 //!   allowed, because the answer to a race for the last unit is "not now" for one of the two at
 //!   least, and both would have been refused had the first one stayed.
-//! - **L7** [`settle`] consumes the holds.
+//! - **L7** A reservation ends by value and takes its holds out before it hands them to [`settle`]
+//!   (`engine/reservation.rs`), so whoever comes after finds none.
 //!
 //! A window that closes between a hold and its withdrawal has the hold in its total, which is
 //! final. The withdrawal then gives the notice [`Notice::Withdrawn`], so that totals less
@@ -16,7 +17,7 @@
 //!
 //! # Models
 //!
-//! `tests/loom_admission.rs`.
+//! `tests/loom_admission.rs`, `tests/loom_settle.rs`.
 //!
 //! [`Notice::Withdrawn`]: crate::entry::Notice::Withdrawn
 
@@ -38,8 +39,8 @@ pub(crate) struct Stop {
 /// What a reservation holds.
 #[derive(Default)]
 pub(crate) struct Holds {
-    /// One for each stop, in their order. As many as a route of five owners with a
-    /// budget and a rate limit each needs are kept without an allocation.
+    /// One for each stop, in their order. As many as a route of five owners with a budget and a
+    /// rate limit each needs are kept without an allocation.
     now: SmallVec<[Hold; 16]>,
     /// What was held before in windows that ended meanwhile, for those that were extended since.
     /// Empty if none was.
