@@ -42,18 +42,20 @@
 //! - **L8** A hold remembers its generation. In the same generation it is replaced by the actual;
 //!   in any other it has been taken out with its window's total, where it stays booked.
 //! - **L9** By I3 a change of the plan moves no usage, whatever races with it.
-//! - **L13** Whether a window is over is decided from its end and the caller's `now` by one function
-//!   (`Terms::ended`), for the gate and for the snapshot alike; a `now` that lies before the window acts in the window. What follows is a pure
-//!   function of the period, the anchor and `now`.
+//! - **L13** Whether a window is over is decided from its end and the caller's `now` by one
+//!   function (`Terms::ended`), for the gate and for the snapshot alike; a `now` that lies before
+//!   the window acts in the window. What follows is a pure function of the period, the anchor and
+//!   `now`.
 //!
 //! # Orderings
 //!
-//! All in `counter`, `gate` and `sync`. A thread that is told `Moved` has acquired the word's tag, and with
-//! it the cell's newer snapshot, so it makes progress when it loads again.
+//! All in `counter`, `gate` and `sync`. A thread that is told `Moved` has acquired the word's tag,
+//! and with it the cell's newer snapshot, so it makes progress when it loads again.
 //!
 //! # Models
 //!
-//! `tests/loom_entry.rs`, `tests/loom_settle.rs`, `tests/loom_admission.rs`, `tests/loom_gate.rs`.
+//! `tests/loom_entry.rs`, `tests/loom_settle.rs`, `tests/loom_admission.rs`,
+//! `tests/loom_gate.rs`.
 
 mod booking;
 mod steering;

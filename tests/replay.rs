@@ -3,7 +3,7 @@
 #![cfg(not(tollkeeper_loom))]
 
 #[path = "../examples/replay/main.rs"]
-#[allow(dead_code)]
+#[allow(dead_code)] // Its `main` is for the command line.
 mod replay;
 
 use serde_json::Value;
