@@ -5,11 +5,14 @@
 //! Everything that must agree lives in one word, so no two atomics can ever disagree:
 //!
 //! ```text
-//!   127  126    112 111                62 61                      0
-//!  ┌──────┬────────┬────────────────────┬──────────────────────────┐
-//!  │closed│ tag 15 │ held            50 │ settled               62 │
-//!  └──────┴────────┴────────────────────┴──────────────────────────┘
+//!   127  114 113                  64  63   62  61                 0
+//!  ┌────────┬──────────────────────┬──────┬───┬─────────────────────┐
+//!  │ tag 14 │ held              50 │closed│ 0 │ settled          62 │
+//!  └────────┴──────────────────────┴──────┴───┴─────────────────────┘
 //! ```
+//!
+//! No field crosses the middle, so each half is taken apart and put together as a word of the
+//! machine.
 //!
 //! | field | meaning | at its edge |
 //! |---|---|---|
@@ -49,9 +52,9 @@
 //! # Limits
 //!
 //! Lock-free, not wait-free: a failed swap means that another thread's succeeded. The tag repeats
-//! after 2^15 windows. For that to be seen, one thread has to stand still between two of its own
-//! instructions while the window rolls an exact multiple of 32,768 times (nine hours of one-second
-//! windows, 33 seconds of one-millisecond ones) and the other threads keep running. Whatever
+//! after 2^14 windows. For that to be seen, one thread has to stand still between two of its own
+//! instructions while the window rolls an exact multiple of 16,384 times (four and a half hours of
+//! one-second windows, 16 seconds of one-millisecond ones) and the other threads keep running. Whatever
 //! lives longer than two instructions, a reservation above all, remembers the whole 64-bit
 //! generation and compares that.
 
@@ -60,17 +63,18 @@ use crate::sync::{AtomicWord, Bits, Ordering};
 /// Widths of the fields. Under loom the word is half as wide, and the tag so narrow that tests
 /// reach its wrap.
 #[cfg(not(tollkeeper_loom))]
-const WIDTHS: (u32, u32, u32) = (15, 50, 62);
+const WIDTHS: (u32, u32, u32) = (14, 50, 62);
 #[cfg(tollkeeper_loom)]
-const WIDTHS: (u32, u32, u32) = (3, 28, 32);
+const WIDTHS: (u32, u32, u32) = (3, 29, 30);
 
 const TAG_BITS: u32 = WIDTHS.0;
 const HELD_BITS: u32 = WIDTHS.1;
 const SETTLED_BITS: u32 = WIDTHS.2;
-const TAG_SHIFT: u32 = HELD_BITS + SETTLED_BITS;
-/// The highest bit: set while the word's window is closed.
-const CLOSED: Bits = 1 << (Bits::BITS - 1);
-const _: () = assert!(1 + TAG_BITS + HELD_BITS + SETTLED_BITS == Bits::BITS);
+/// The upper half has the tag and what is held, the lower one what is settled.
+const HALF: u32 = Bits::BITS / 2;
+/// The highest bit of the lower half: set while the word's window is closed.
+const CLOSED: u64 = 1 << (HALF - 1);
+const _: () = assert!(TAG_BITS + HELD_BITS == HALF && SETTLED_BITS + 1 < HALF);
 
 /// The most that can be booked in one window.
 pub(crate) const SETTLED_MAX: u64 = (1 << SETTLED_BITS) - 1;
@@ -188,18 +192,18 @@ impl Counter {
         // Acquire: as in `update`.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let counts = match open_in(word & !CLOSED, generation) {
+            let counts = match open_in(word & !Bits::from(CLOSED), generation) {
                 Ok(counts) => counts,
                 Err(_) => return None,
             };
-            if word & CLOSED != 0 {
+            if word & Bits::from(CLOSED) != 0 {
                 return Some(counts);
             }
             // Release: pairs with the Acquire loads of `update` and `read`: the snapshot of the
             // next generation was installed before this. Failure is Acquire as above.
             match self.word.compare_exchange_weak(
                 word,
-                word | CLOSED,
+                word | Bits::from(CLOSED),
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
@@ -218,7 +222,7 @@ impl Counter {
         // Failure is Relaxed: nothing is read from the word.
         self.word
             .compare_exchange(
-                pack(generation, closed) | CLOSED,
+                pack(generation, closed) | Bits::from(CLOSED),
                 pack(generation.wrapping_add(1), opened),
                 Ordering::Release,
                 Ordering::Relaxed,
@@ -227,36 +231,35 @@ impl Counter {
     }
 }
 
-fn tag(generation: u64) -> Bits {
-    Bits::from(generation) & ((1 << TAG_BITS) - 1)
+/// A window's tag, in its place in the upper half.
+#[inline(always)]
+fn tag(generation: u64) -> u64 {
+    (generation & ((1 << TAG_BITS) - 1)) << HELD_BITS
 }
 
 #[inline(always)]
 fn pack(generation: u64, counts: Counts) -> Bits {
     debug_assert!(counts.held <= HELD_MAX && counts.settled <= SETTLED_MAX);
-    tag(generation) << TAG_SHIFT
-        | Bits::from(counts.held) << SETTLED_BITS
-        | Bits::from(counts.settled)
+    Bits::from(tag(generation) | counts.held) << HALF | Bits::from(counts.settled)
 }
 
 #[inline(always)]
 fn open_in(word: Bits, generation: u64) -> Result<Counts, Elsewhere> {
-    let found = word >> TAG_SHIFT;
-    if found == tag(generation) {
-        return Ok(Counts {
-            held: low_64(word >> SETTLED_BITS) & HELD_MAX,
-            settled: low_64(word) & SETTLED_MAX,
-        });
+    let (upper, lower) = (half(word >> HALF), half(word));
+    let found = upper & !HELD_MAX;
+    if found == tag(generation) && lower & CLOSED == 0 {
+        return Ok(Counts { held: upper & HELD_MAX, settled: lower });
     }
     // Closed in this generation is past it: the next one's snapshot is installed.
-    let before = (word & !CLOSED) >> TAG_SHIFT == tag(generation.wrapping_sub(1));
+    let before = found == tag(generation.wrapping_sub(1));
     Err(if before { Elsewhere::Behind } else { Elsewhere::Moved })
 }
 
-/// The low 64 bits; the fields are cut out of them by their masks.
+/// The lower half.
+#[inline(always)]
 #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
-fn low_64(word: Bits) -> u64 {
-    word as u64
+fn half(word: Bits) -> u64 {
+    word as u64 & (u64::MAX >> (u64::BITS - HALF))
 }
 
 #[cfg(all(test, not(tollkeeper_loom)))]
@@ -277,8 +280,8 @@ mod tests {
             let (next, last) = (generation.wrapping_add(1), generation.wrapping_sub(1));
             prop_assert_eq!(open_in(word, next), Err(Elsewhere::Behind));
             prop_assert_eq!(open_in(word, last), Err(Elsewhere::Moved));
-            prop_assert_eq!(open_in(word | CLOSED, generation), Err(Elsewhere::Moved));
-            prop_assert_eq!(open_in(word | CLOSED, next), Err(Elsewhere::Behind));
+            prop_assert_eq!(open_in(word | Bits::from(CLOSED), generation), Err(Elsewhere::Moved));
+            prop_assert_eq!(open_in(word | Bits::from(CLOSED), next), Err(Elsewhere::Behind));
         }
     }
 

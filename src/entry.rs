@@ -69,30 +69,35 @@ use crate::gate::{Gate, Terms};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
 use crate::snapshot::{NEVER_WAS, Snapshot, Window, share};
-use crate::sync::{Arc, ArcCell, Loaded};
+use crate::sync::{Arc, ArcCell, Lazy, Loaded};
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
 /// One limit while it runs.
+///
+/// In this order: what is seldom read lies between the two slots, so that no two words that change
+/// share a cache line of the usual size, neither those of one limit nor those of two.
+#[repr(C)]
 pub(crate) struct Entry {
+    first: Slot,
     pub(crate) id: LimitId,
     pub(crate) owner: OwnerId,
     cell: ArcCell<Snapshot>,
-    slots: [Slot; COUNTERS],
+    /// Which notices have gone out. Most limits never give one.
+    alarms: Lazy<[Alarm; COUNTERS]>,
+    second: Slot,
 }
 
-/// What changes in place for one dimension. Aligned, and in this order, so that a decision about it
-/// reads one cache line of the usual size, and dirties none that another dimension's reads.
-#[repr(C, align(64))]
+/// What changes in place for one counter.
+#[repr(C)]
 struct Slot {
     counter: Counter,
     gate: Gate,
-    alarm: Alarm,
 }
 
-// What a decision reads is in the first line; the alarm is not.
+// The distance of the two words, and of the last one to the first of an entry behind it.
 #[cfg(not(tollkeeper_loom))]
-const _: () = assert!(std::mem::offset_of!(Slot, gate) + size_of::<Gate>() <= 64);
+const _: () = assert!(std::mem::offset_of!(Entry, second) >= 64 && size_of::<Entry>() <= 144);
 
 /// The one clock reading of a decision, and where its notices go.
 #[derive(Clone, Copy)]
@@ -140,9 +145,18 @@ impl Entry {
         anchor: Timestamp,
         now: Timestamp,
     ) -> Entry {
-        let slot = || Slot { counter: Counter::new(0, 0), gate: Gate::new(), alarm: Alarm::new(0) };
+        let slot = || Slot { counter: Counter::new(0, 0), gate: Gate::new() };
         let cell = ArcCell::new(Snapshot::first(plan, anchor, now));
-        Entry { id, owner, cell, slots: [slot(), slot()] }
+        Entry { first: slot(), id, owner, cell, alarms: Lazy::new(), second: slot() }
+    }
+
+    #[inline(always)]
+    fn slot(&self, counter: usize) -> &Slot {
+        if counter == 0 { &self.first } else { &self.second }
+    }
+
+    fn slots(&self) -> [&Slot; COUNTERS] {
+        [&self.first, &self.second]
     }
 
     /// What is in force, without rolling anything.
@@ -159,7 +173,7 @@ impl Entry {
             if window.generation != snapshot.windows[counter].generation {
                 return Reading { snapshot, window, counts: Counts::default() };
             }
-            match self.slots[counter].counter.read(window.generation) {
+            match self.slot(counter).counter.read(window.generation) {
                 Ok(counts) => return Reading { snapshot, window, counts },
                 Err(Elsewhere::Behind) => {
                     let counts = Counts { held: 0, settled: window.opening };
@@ -209,7 +223,7 @@ impl Entry {
             return None;
         }
         // After the swap and before anything else: see `gate`.
-        self.slots.iter().for_each(|slot| slot.gate.close());
+        self.slots().iter().for_each(|slot| slot.gate.close());
         // If `next` was replaced already, whoever replaced it caught up with it before, and this
         // finds nothing to do.
         self.catch_up(&next, at);
@@ -219,7 +233,7 @@ impl Entry {
     /// Moves every word that is behind its snapshot into the snapshot's window. The thread whose
     /// swap opens the window gives the notice that the one before has closed.
     fn catch_up(&self, snapshot: &Snapshot, at: &At) {
-        for (counter, slot) in self.slots.iter().enumerate() {
+        for (counter, slot) in self.slots().into_iter().enumerate() {
             let window = &snapshot.windows[counter];
             let generation = window.generation.wrapping_sub(1);
             let Some(counts) = slot.counter.close(generation) else { continue };
@@ -245,7 +259,7 @@ impl Entry {
         at: &At,
         change: impl Fn(&Window, Counts) -> Result<Counts, E>,
     ) -> Result<Change, (Counts, E)> {
-        let slot = &self.slots[counter];
+        let slot = self.slot(counter);
         slot.gate.open(|| self.terms(counter));
         loop {
             let window = &snapshot.windows[counter];
@@ -263,16 +277,16 @@ impl Entry {
     fn terms(&self, counter: usize) -> Option<Terms> {
         let snapshot = self.cell.load();
         let plan = snapshot.plan.counters[counter].as_ref();
-        plan.map(|_| Terms { end: snapshot.first_end(), ..snapshot.windows[counter].terms() })
+        plan.map(|_| Terms { end: snapshot.first_end(), ..snapshot.terms(counter) })
     }
 
     /// Gives the notices that a settled total calls for.
     fn sound(&self, plan: &CounterPlan, counter: usize, terms: &Terms, counts: Counts, at: &At) {
         let Terms { generation, limit, .. } = *terms;
-        if counts.settled < terms.alarm || limit == UNLIMITED {
+        if counts.settled < terms.alarm() || limit == UNLIMITED {
             return;
         }
-        let alarm = &self.slots[counter].alarm;
+        let alarm = self.alarm(counter);
         for &percent in &plan.thresholds {
             let reached = counts.settled >= share(limit, percent);
             if reached && alarm.ring(generation, threshold(percent)) {
@@ -286,6 +300,15 @@ impl Entry {
         }
     }
 
+    /// The notices of a counter. Made when the first one is due, for the windows of that moment.
+    fn alarm(&self, counter: usize) -> &Alarm {
+        let alarms = self.alarms.get_or_make(|| {
+            let windows = self.cell.load().windows;
+            windows.map(|window| Alarm::new(window.generation))
+        });
+        &alarms[counter]
+    }
+
     /// Gives notice that a limit is exhausted, once in its window.
     fn exhausted(
         &self,
@@ -296,7 +319,7 @@ impl Entry {
         at: &At,
     ) {
         let Terms { generation, limit, .. } = *terms;
-        if self.slots[counter].alarm.ring(generation, EXHAUSTED) {
+        if self.alarm(counter).ring(generation, EXHAUSTED) {
             let notice = Notice::Exhausted { generation, limit, counts };
             at.notices.notice(self, plan.dimension, notice, at.now);
         }

@@ -1,8 +1,8 @@
 //! What a decision needs of the snapshot, copied beside the word that it changes.
 //!
 //! The snapshot in the cell is the truth; this is a copy of four numbers of it, so that the usual
-//! decision reads one cache line and follows no pointer. A gate is open or closed. Who finds it
-//! closed goes by the snapshot, and opens it again on the way.
+//! decision reads one or two cache lines and follows no pointer. A gate is open or closed. Who
+//! finds it closed goes by the snapshot, and opens it again on the way.
 //!
 //! # State
 //!
@@ -41,7 +41,7 @@
 //! # Limits
 //!
 //! A writer that stands still leaves the gate closed: the others go by the snapshot, which is
-//! slower and nothing else.
+//! slower and nothing else. So does a generation of more than 56 bits, which nobody lives to see.
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -58,23 +58,35 @@ pub(crate) struct Terms {
     /// of its limit that ends.
     pub(crate) end: Timestamp,
     pub(crate) limit: u64,
-    pub(crate) alarm: u64,
+    /// Below this share of the limit, in 128ths, no settled total calls for a notice. Rounded down.
+    pub(crate) share: u8,
+}
+
+/// The whole of a limit, as a share of it.
+pub(crate) const WHOLE: u8 = 1 << SHARE_SHIFT;
+const SHARE_SHIFT: u32 = 7;
+
+/// Whether a window with this end is over at `now`. For every decision, by this one function (L13).
+pub(crate) fn over(end: Timestamp, now: Timestamp) -> bool {
+    now >= end && end != Timestamp::MAX
 }
 
 impl Terms {
-    /// Whether the window is over at `now`.
-    pub(crate) fn ended(&self, now: Timestamp) -> bool {
-        now >= self.end && self.end != Timestamp::MAX
+    /// The least settled total that there may be a notice to give of.
+    #[inline(always)]
+    pub(crate) fn alarm(&self) -> u64 {
+        let alarm = (u128::from(self.limit) * u128::from(self.share)) >> SHARE_SHIFT;
+        u64::try_from(alarm).unwrap_or(u64::MAX)
     }
 }
 
 /// A copy of the terms in force, or none.
 pub(crate) struct Gate {
     state: AtomicU64,
-    generation: AtomicU64,
     end: AtomicU64,
     limit: AtomicU64,
-    alarm: AtomicU64,
+    /// The generation, and the share in the lowest byte.
+    window: AtomicU64,
 }
 
 impl Gate {
@@ -83,10 +95,9 @@ impl Gate {
         let zero = || AtomicU64::new(0);
         Self {
             state: AtomicU64::new(CLOSED),
-            generation: zero(),
             end: zero(),
             limit: zero(),
-            alarm: zero(),
+            window: zero(),
         }
     }
 
@@ -99,18 +110,16 @@ impl Gate {
         if state & (CLOSED | WRITING) != 0 {
             return None;
         }
-        // Acquire, four times: each pairs with the Release that writes the number. Who reads what a
-        // later writer wrote sees the state that writer claimed before, below.
-        let terms = Terms {
-            generation: self.generation.load(Ordering::Acquire),
-            // Acquire: see above.
-            end: Timestamp::from_nanos(self.end.load(Ordering::Acquire)),
-            limit: self.limit.load(Ordering::Acquire),
-            alarm: self.alarm.load(Ordering::Acquire),
-        };
+        // Acquire, three times: each pairs with the Release that writes the number. Who reads what
+        // a later writer wrote sees the state that writer claimed before, below.
+        let end = Timestamp::from_nanos(self.end.load(Ordering::Acquire));
+        let limit = self.limit.load(Ordering::Acquire);
+        let window = self.window.load(Ordering::Acquire);
+        let [share, ..] = window.to_le_bytes();
+        let terms = Terms { generation: window >> u8::BITS, end, limit, share };
         // Relaxed: the Acquire loads before it keep it after them.
         let same = self.state.load(Ordering::Relaxed) == state;
-        (same && !terms.ended(now)).then_some(terms)
+        (same && !over(end, now)).then_some(terms)
     }
 
     /// Closes the gate: the snapshot it may show is not in force any more.
@@ -151,14 +160,14 @@ impl Gate {
         if claim.is_err() {
             return;
         }
-        let opened = load().is_some_and(|terms| {
-            // Release, four times: each pairs with the Acquire load of its number in `read`, and
+        let fits = |terms: &Terms| terms.generation <= u64::MAX >> u8::BITS;
+        let opened = load().filter(fits).is_some_and(|terms| {
+            let window = terms.generation << u8::BITS | u64::from(terms.share);
+            // Release, three times: each pairs with the Acquire load of its number in `read`, and
             // carries the claim with it.
-            self.generation.store(terms.generation, Ordering::Release);
             self.end.store(terms.end.as_nanos(), Ordering::Release);
-            // Release: see above.
             self.limit.store(terms.limit, Ordering::Release);
-            self.alarm.store(terms.alarm, Ordering::Release);
+            self.window.store(window, Ordering::Release);
             // Release: pairs with the first load of `read`. Failure is Relaxed: it was closed.
             let open = self.state.compare_exchange(
                 state | WRITING,

@@ -6,7 +6,7 @@
 //! arguments, so threads that race to install it build the same one (L13).
 
 use crate::counter::SETTLED_MAX;
-use crate::gate::Terms;
+use crate::gate::{Terms, WHOLE, over};
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{Span, Timestamp};
@@ -55,8 +55,6 @@ pub(crate) struct Window {
     pub(crate) opening: u64,
     /// In force in this window, grants included; [`UNLIMITED`] if the counter only counts.
     pub(crate) limit: u64,
-    /// The settled total from which there may be a notice to give.
-    pub(crate) alarm: u64,
 }
 
 /// What an operator granted on top of the plan.
@@ -94,12 +92,6 @@ impl Window {
     pub(crate) fn limit(&self) -> Option<u64> {
         Some(self.limit).filter(|&limit| limit != UNLIMITED)
     }
-
-    /// What decisions need of it.
-    pub(crate) fn terms(&self) -> Terms {
-        let Window { generation, span, limit, alarm, .. } = *self;
-        Terms { generation, end: span.end, limit, alarm }
-    }
 }
 
 impl CounterPlan {
@@ -116,7 +108,7 @@ impl CounterPlan {
         window
     }
 
-    /// Writes into a window what it admits and where it gives notice.
+    /// Writes into a window what it admits.
     fn price(&self, window: &mut Window, grant: Grant) {
         window.limit = match grant.instead {
             Some((limit, until)) if window.span.start < until => limit,
@@ -127,11 +119,12 @@ impl CounterPlan {
             // No more than can be counted: past that a limit would never be reached.
             _ => self.limit.saturating_add(grant.credit).min(SETTLED_MAX),
         };
-        window.alarm = match self.thresholds.first() {
-            _ if window.limit == UNLIMITED => UNLIMITED,
-            Some(&percent) => share(window.limit, percent),
-            None => window.limit,
-        };
+    }
+
+    /// Below this share of the limit there is no notice to give: see [`Terms::share`].
+    fn share(&self) -> u8 {
+        let percent = self.thresholds.first().map_or(100, |&percent| u16::from(percent));
+        u8::try_from(percent * u16::from(WHOLE) / 100).unwrap_or(WHOLE)
     }
 }
 
@@ -146,7 +139,7 @@ impl Snapshot {
     pub(crate) fn first(plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let start = Span { start: now, end: now };
         let blank =
-            Window { generation: 0, span: start, before: start, opening: 0, limit: 0, alarm: 0 };
+            Window { generation: 0, span: start, before: start, opening: 0, limit: 0 };
         let closed = [AtomicU64::new(0), AtomicU64::new(0)];
         let mut snapshot =
             Snapshot { plan, anchor, windows: [blank; COUNTERS], grants: None, closed };
@@ -173,6 +166,13 @@ impl Snapshot {
         self.closed[counter].store(total, Ordering::Relaxed);
     }
 
+    /// What decisions about a counter need to know.
+    pub(crate) fn terms(&self, counter: usize) -> Terms {
+        let Window { generation, span, limit, .. } = self.windows[counter];
+        let plan = self.plan.counters[counter].as_ref();
+        Terms { generation, end: span.end, limit, share: plan.map_or(WHOLE, |plan| plan.share()) }
+    }
+
     pub(crate) fn dimension(&self, counter: usize) -> Option<Dimension> {
         self.plan.counters[counter].as_ref().map(|plan| plan.dimension)
     }
@@ -187,7 +187,7 @@ impl Snapshot {
             .counters
             .iter()
             .zip(&self.windows)
-            .any(|(p, w)| p.is_some() && w.terms().ended(now))
+            .any(|(p, w)| p.is_some() && over(w.span.end, now))
     }
 
     /// When the first window in force ends.
@@ -201,7 +201,7 @@ impl Snapshot {
     pub(crate) fn window_at(&self, counter: usize, now: Timestamp) -> Window {
         let window = self.windows[counter];
         match &self.plan.counters[counter] {
-            Some(plan) if window.terms().ended(now) => {
+            Some(plan) if over(window.span.end, now) => {
                 let span = plan.period.window_at(self.anchor, now);
                 plan.window(&window, span, self.grant(counter), 0)
             }

@@ -2,13 +2,14 @@
 //!
 //! Everything below the loom ceiling takes its shared state from here, so that the same source is
 //! either the real thing or, under `--cfg tollkeeper_loom`, a model that loom explores
-//! exhaustively. Three things differ between the two worlds:
+//! exhaustively. What differs between the two worlds:
 //!
 //! | | real | under loom |
 //! |---|---|---|
 //! | [`AtomicWord`] | 128 bits, `portable-atomic` | 64 bits; the counter word shrinks to fit |
 //! | [`ArcCell`] | `ArcSwap` | a loom mutex around an `Arc`, compared by pointer |
 //! | [`Arc`] | `std` | loom's, which also reports leaks |
+//! | [`Lazy`] | `OnceBox`, lock-free | `OnceLock` |
 //!
 //! arc-swap, dashmap and parking_lot are invisible to loom, which is why they stay out of
 //! everything that decides money.
@@ -25,6 +26,20 @@ mod real {
     /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
     /// not see it and both worlds use the same type.
     pub(crate) type Text = std::sync::Arc<str>;
+
+    /// A value that is made when it is first asked for, and takes one pointer until then.
+    pub(crate) struct Lazy<T>(once_cell::race::OnceBox<T>);
+
+    impl<T> Lazy<T> {
+        pub(crate) fn new() -> Self {
+            Self(once_cell::race::OnceBox::new())
+        }
+
+        /// Of threads that make it at the same time, one value stays.
+        pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
+            self.0.get_or_init(|| Box::new(make()))
+        }
+    }
 
     /// A cell holding one immutable value behind an `Arc`, replaced by compare-and-swap.
     pub(crate) struct ArcCell<T>(arc_swap::ArcSwap<T>);
@@ -76,6 +91,25 @@ mod modelled {
     /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
     /// not see it and both worlds use the same type.
     pub(crate) type Text = std::sync::Arc<str>;
+
+    /// Made once by a lock of std: who makes it first decides nothing that loom should explore.
+    pub(crate) struct Lazy<T>(std::sync::OnceLock<Box<T>>);
+
+    impl<T> Lazy<T> {
+        pub(crate) fn new() -> Self {
+            Self(std::sync::OnceLock::new())
+        }
+
+        pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
+            if let Some(made) = self.0.get() {
+                return made;
+            }
+            // Outside of the lock, which loom cannot see: what makes it may be what loom switches
+            // threads at.
+            let made = Box::new(make());
+            self.0.get_or_init(|| made)
+        }
+    }
 
     /// Stands in for `ArcSwap`: a loom mutex around an `Arc`, compared by pointer.
     pub(crate) struct ArcCell<T>(loom::sync::Mutex<Arc<T>>);

@@ -91,7 +91,7 @@ impl Entry {
     /// Holds an amount on one counter.
     #[inline(always)]
     pub(crate) fn hold(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
-        let slot = &self.slots[counter];
+        let slot = self.slot(counter);
         if let Some(Terms { generation, limit, .. }) = slot.gate.read(at.now) {
             let held = slot.counter.update(generation, |counts| admit(limit, counts, amount));
             if held.is_ok() {
@@ -135,7 +135,7 @@ impl Entry {
         }
         // The whole generation first: a later window's tag may be the same.
         if self.cell.load().windows[counter].generation == generation {
-            let word = &self.slots[counter].counter;
+            let word = &self.slot(counter).counter;
             match word.update(generation, |counts| hold.end(counts, 0)) {
                 Ok(_) => return,
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is given back once"),
@@ -150,7 +150,7 @@ impl Entry {
     /// there, and only the excess is booked in the current one (L8).
     #[inline(always)]
     pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
-        let slot = &self.slots[counter];
+        let slot = self.slot(counter);
         let terms = slot.gate.read(at.now);
         if let Some(terms) = terms.filter(|terms| terms.generation == hold.generation) {
             let settled = slot.counter.update(hold.generation, |counts| hold.end(counts, actual));
@@ -165,12 +165,12 @@ impl Entry {
     #[cold]
     fn settle_by_snapshot(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
         let mut snapshot = self.current(at);
-        let terms = snapshot.windows[counter].terms();
+        let terms = snapshot.terms(counter);
         if terms.generation == hold.generation {
             // A counter that the limit does not have any more gives back and books nothing.
             let counted = snapshot.plan.counters[counter].is_some();
             let actual = if counted { actual } else { 0 };
-            let word = &self.slots[counter].counter;
+            let word = &self.slot(counter).counter;
             match word.update(hold.generation, |counts| hold.end(counts, actual)) {
                 Ok(done) => return self.posted(counter, &terms, done, hold.amount, actual, at),
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is settled once"),
@@ -185,14 +185,14 @@ impl Entry {
 
     /// Asks nothing of a counter, but notices that a window has ended, as every operation does.
     pub(crate) fn pass(&self, counter: usize, at: &At) {
-        if self.slots[counter].gate.read(at.now).is_none() {
+        if self.slot(counter).gate.read(at.now).is_none() {
             self.current(at);
         }
     }
 
     /// Books what was used on one counter, unconditionally.
     pub(crate) fn bump(&self, counter: usize, amount: u64, at: &At) -> Posted {
-        let slot = &self.slots[counter];
+        let slot = self.slot(counter);
         if let Some(terms) = slot.gate.read(at.now) {
             let book = |counts: Counts| Ok::<_, Infallible>(counts.book(amount));
             if let Ok(done) = slot.counter.update(terms.generation, book) {
@@ -218,7 +218,7 @@ impl Entry {
         let book = |_: &Window, counts: Counts| Ok::<_, Infallible>(counts.book(amount));
         match self.update(snapshot, counter, at, book) {
             Ok(done) => {
-                let terms = snapshot.windows[counter].terms();
+                let terms = snapshot.terms(counter);
                 self.posted(counter, &terms, done, 0, amount, at)
             }
             Err((_, never)) => match never {},
@@ -237,7 +237,7 @@ impl Entry {
         amount: u64,
         at: &At,
     ) -> Posted {
-        if done.after.settled >= terms.alarm {
+        if done.after.settled >= terms.alarm() {
             // The thresholds are those of now, not those of the admission.
             if let Some(plan) = &self.cell.load().plan.counters[counter] {
                 self.sound(plan, counter, terms, done.after, at);
@@ -259,7 +259,7 @@ impl Entry {
         let Refused { snapshot, counter, requested, window, counts, why } = refused;
         let Some(plan) = &snapshot.plan.counters[*counter] else { return };
         if *why == Refusal::Full && fits(window.limit, Counts::default(), *requested) {
-            self.exhausted(plan, *counter, &window.terms(), *counts, at);
+            self.exhausted(plan, *counter, &snapshot.terms(*counter), *counts, at);
         }
     }
 }

@@ -12,6 +12,10 @@ struct Scene {
     gate: Gate,
 }
 
+fn share(n: u64) -> u8 {
+    u8::try_from(n).expect("a few snapshots")
+}
+
 impl Scene {
     fn new() -> Arc<Scene> {
         let scene = Scene { cell: AtomicU64::new(1), gate: Gate::new() };
@@ -24,7 +28,7 @@ impl Scene {
             // Acquire: stands for the load of the cell.
             let n = self.cell.load(Ordering::Acquire);
             let end = Timestamp::from_nanos(n);
-            Some(Terms { generation: n, end, limit: n, alarm: n })
+            Some(Terms { generation: n, end, limit: n, share: share(n) })
         });
     }
 
@@ -38,7 +42,8 @@ impl Scene {
     fn read(&self) -> Option<u64> {
         let terms = self.gate.read(Timestamp::UNIX_EPOCH)?;
         let n = terms.generation;
-        let whole = Terms { generation: n, end: Timestamp::from_nanos(n), limit: n, alarm: n };
+        let end = Timestamp::from_nanos(n);
+        let whole = Terms { generation: n, end, limit: n, share: share(n) };
         assert_eq!(terms, whole, "the numbers of two snapshots were mixed");
         Some(n)
     }

@@ -1,6 +1,6 @@
 //! Where `now` comes from: the only room that reads the machine's clock.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Timestamp;
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -27,11 +27,33 @@ impl<C: Clock> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    /// Reads the clock as [`std::time::SystemTime`] does, and takes two thirds of the time: the
+    /// difference of two of those is half as much work as the reading itself.
+    #[cfg(unix)]
     fn now(&self) -> Timestamp {
+        use rustix::time::{ClockId, clock_gettime};
+
+        let since_epoch = clock_gettime(ClockId::Realtime);
+        let nanos = u64::try_from(since_epoch.tv_nsec).unwrap_or(0);
+        match u64::try_from(since_epoch.tv_sec) {
+            Ok(secs) => {
+                Timestamp::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
+            }
+            Err(_) => Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn now(&self) -> Timestamp {
+        use std::time::SystemTime;
+
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Timestamp::UNIX_EPOCH.saturating_add(since_epoch.unwrap_or(Duration::ZERO))
     }
 }
+
+#[cfg(unix)]
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// A clock that only moves when told to, for tests. Clones show the same time.
 ///
