@@ -28,7 +28,6 @@ use std::fmt;
 use crate::admission;
 use crate::entry::At;
 use crate::id::OwnerId;
-use crate::plan::CounterPlan;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -75,9 +74,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Runs one decision: with the one clock reading it gets.
     fn with_now<R>(&self, decide: impl FnOnce(&At) -> R) -> R {
-        decide(&At { now: self.clock.now(), notices: &self.events })
+        decide(&self.at())
+    }
+
+    /// Where a decision begins: with the one clock reading it gets.
+    fn at(&self) -> At<'_> {
+        At { now: self.clock.now(), notices: &self.events }
     }
 }
 
@@ -186,18 +189,11 @@ impl Engine {
     /// counters.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
-        self.shared.with_now(|at| {
-            if let Some(denied) = self.unknown(&route, at.now) {
-                return Decision::Denied(denied);
-            }
-            match admission::reserve(&route.stops, estimate, at) {
-                Ok(holds) => Decision::Admitted(Reservation::new(route, holds)),
-                Err(by) => {
-                    let amount = |plan: &CounterPlan| Some(plan.estimate(estimate));
-                    Decision::Denied(decision::refused(&route.stops, &by, amount, at.now))
-                }
-            }
-        })
+        let at = self.shared.at();
+        match self.unknown(&route, at.now) {
+            Some(denied) => Decision::Denied(denied),
+            None => Decision::reserve(route.keep(), estimate, &at),
+        }
     }
 
     /// What [`reserve`](Self::reserve) would answer at this moment. Changes nothing and begins no
@@ -217,11 +213,8 @@ impl Engine {
     pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
         let route = route.resolved(&self.shared);
         let mut settlement = Settlement::default();
-        self.shared.with_now(|at| {
-            admission::bump(&route.stops, used, at, |stop, posted| {
-                settlement.add(stop, posted);
-            });
-        });
+        let at = self.shared.at();
+        admission::bump(&route.stops, used, &at, |stop, posted| settlement.add(stop, posted));
         settlement
     }
 

@@ -56,6 +56,7 @@ mod budget;
 mod concurrency;
 mod entry;
 mod limit;
+mod measure;
 mod plan;
 mod rate_limit;
 mod snapshot;

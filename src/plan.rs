@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::counter::SETTLED_MAX;
 use crate::sync::Arc;
 use crate::time::Period;
-use crate::units::{Dimension, TokenWeights, Usage};
+use crate::units::{Dimension, TokenWeights};
 
 /// A limit has at most this many counters: a rate limit counts tokens and requests.
 pub(crate) const COUNTERS: usize = 2;
@@ -103,25 +103,6 @@ impl CounterPlan {
             weights,
             thresholds: thresholds.into(),
         }))
-    }
-
-    /// What a request of this estimate holds.
-    pub(crate) fn estimate(&self, usage: &Usage) -> u64 {
-        match self.dimension {
-            Dimension::InFlight => 1,
-            _ => self.actual(usage),
-        }
-    }
-
-    /// What a request of this usage is booked for. Nothing is booked in flight.
-    pub(crate) fn actual(&self, usage: &Usage) -> u64 {
-        match self.dimension {
-            Dimension::Money => usage.cost.as_nanos(),
-            // More tokens than 64 bits hold are more than any counter counts.
-            Dimension::Tokens => self.weights.weigh(usage).unwrap_or(u64::MAX),
-            Dimension::Requests => usage.requests,
-            Dimension::InFlight => 0,
-        }
     }
 }
 

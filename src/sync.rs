@@ -58,6 +58,11 @@ mod real {
             Self(arc_swap::ArcSwap::from_pointee(value))
         }
 
+        /// A cell that holds what others hold too.
+        pub(crate) fn of(value: Arc<T>) -> Self {
+            Self(arc_swap::ArcSwap::new(value))
+        }
+
         pub(crate) fn load(&self) -> Loaded<T> {
             self.0.load()
         }

@@ -4,14 +4,16 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use crate::admission::{RefusedBy, Stop};
+use crate::admission::{RefusedBy, Stops};
 use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
-use crate::entry::{Entry, Reading, Refusal, Refused, admit};
+use crate::engine::route::Resolved;
+use crate::entry::{At, Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
+use crate::measure::Amounts;
 use crate::plan::{CounterPlan, LimitKind};
 use crate::snapshot::{Snapshot, Window};
-use crate::sync::keep;
+use crate::sync::{Arc, keep};
 use crate::time::{Span, Timestamp};
 use crate::units::{Dimension, Usage, amount_text};
 
@@ -27,6 +29,18 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Holds an estimate on every limit of a route, or on none.
+    pub(crate) fn reserve(route: Arc<Resolved>, estimate: &Usage, at: &At) -> Decision {
+        // Made where it is returned: what is held on a long route is not copied.
+        let mut decision = Decision::Admitted(Reservation::new(route));
+        if let Decision::Admitted(reservation) = &mut decision
+            && let Err(denied) = reservation.begin(estimate, at)
+        {
+            decision = Decision::Denied(denied);
+        }
+        decision
+    }
+
     /// The answer as a `Result`, for `?` and `match`.
     ///
     /// # Errors
@@ -213,40 +227,44 @@ impl fmt::Display for Binding {
     }
 }
 
-/// The denial of a request that one limit refused.
+/// The denial of a request of these amounts that one limit refused. Amounts that `asks` is false of
+/// ask nothing of a counter.
 pub(crate) fn refused(
-    stops: &[Stop],
+    stops: &Stops,
     by: &RefusedBy,
-    amount: impl Fn(&CounterPlan) -> Option<u64>,
+    amounts: &Amounts,
+    asks: impl Fn(u64) -> bool,
     now: Timestamp,
 ) -> Denied {
-    let mut all = vec![binding(&stops[by.place].entry, &by.refused)];
-    all.extend(bindings(stops, amount, now, Some(by.place)));
+    let mut all = vec![binding(&stops.as_slice()[by.place].entry, &by.refused)];
+    all.extend(bindings(stops, amounts, asks, now, Some(by.place)));
     Denied { now, reason: Reason::Limits(all) }
 }
 
 /// What a reservation would be answered.
-pub(crate) fn peek(stops: &[Stop], estimate: &Usage, now: Timestamp) -> Peek {
-    let all = bindings(stops, |plan| Some(plan.estimate(estimate)), now, None);
+pub(crate) fn peek(stops: &Stops, estimate: &Usage, now: Timestamp) -> Peek {
+    let all = bindings(stops, &stops.estimate(estimate), |_| true, now, None);
     if all.is_empty() {
         return Peek::WouldAdmit;
     }
     Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
-/// Every counter that an amount does not fit under, in the order of the route. `None` asks nothing
-/// of a counter, not even of one that is exhausted.
+/// Every counter that an amount does not fit under, in the order of the route. An amount that does
+/// not ask binds at none, not even at one that is exhausted.
 fn bindings(
-    stops: &[Stop],
-    amount: impl Fn(&CounterPlan) -> Option<u64>,
+    stops: &Stops,
+    amounts: &Amounts,
+    asks: impl Fn(u64) -> bool,
     now: Timestamp,
     except: Option<usize>,
 ) -> Vec<Binding> {
     let mut found = Vec::new();
-    for (place, stop) in stops.iter().enumerate() {
-        let Some(requested) = amount(&stop.plan).filter(|_| except != Some(place)) else {
+    for (place, stop) in stops.as_slice().iter().enumerate() {
+        let requested = stop.amount(amounts);
+        if except == Some(place) || !asks(requested) {
             continue;
-        };
+        }
         let counter = stop.counter;
         let Reading { snapshot, window, counts } = stop.entry.read(counter, now);
         if snapshot.plan.counters[counter].is_none() {

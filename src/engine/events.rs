@@ -173,7 +173,7 @@ impl Events {
 
     /// Gives notice of an amount that is booked without anybody knowing what was used.
     pub(crate) fn uncertain(&self, stop: &Stop, generation: u64, amount: u64, now: Timestamp) {
-        let dimension = stop.plan.dimension;
+        let dimension = stop.dimension;
         if amount > 0 && dimension != Dimension::InFlight {
             self.send(&stop.entry, dimension, generation, EventKind::Uncertain { amount }, now);
         }

@@ -146,10 +146,9 @@ impl Engine {
     /// depends on it: whoever comes to a window that has ended rolls it.
     pub fn reset_expired(&self) -> Sweep {
         let limits = self.shared.store.limits();
-        self.shared.with_now(|at| Sweep {
-            visited: limits.len(),
-            rolled: limits.iter().filter(|entry| entry.roll(at)).count(),
-        })
+        let at = self.shared.at();
+        let rolled = limits.iter().filter(|entry| entry.roll(&at)).count();
+        Sweep { visited: limits.len(), rolled }
     }
 
     /// Adds credit to a prepaid budget and returns what it admits from then on.
@@ -236,7 +235,7 @@ impl Engine {
         counter: usize,
         change: impl Fn(&Snapshot) -> Option<Grant>,
     ) -> Option<Arc<Snapshot>> {
-        self.shared.with_now(|at| entry.grant(counter, at, change))
+        entry.grant(counter, &self.shared.at(), change)
     }
 
     fn reset_counter(
@@ -246,7 +245,7 @@ impl Engine {
         generation: Option<u64>,
     ) -> Option<ResetOutcome> {
         let dimension = entry.snapshot().dimension(counter)?;
-        let reset = self.shared.with_now(|at| entry.reset(counter, generation, at));
+        let reset = entry.reset(counter, generation, &self.shared.at());
         match reset {
             Reset::Done { total, window: Window { span: window, generation, .. } } => {
                 Some(ResetOutcome::Reset { dimension, total, window, generation })

@@ -84,7 +84,7 @@ impl Engine {
         let now = self.now();
         let route = route.resolved(&self.shared);
         // The counters of a limit are beside each other.
-        let limits = route.stops.chunk_by(|a, b| Arc::ptr_eq(&a.entry, &b.entry));
+        let limits = route.stops.as_slice().chunk_by(|a, b| Arc::ptr_eq(&a.entry, &b.entry));
         limits.map(|stops| reading(&stops[0].entry, now)).collect()
     }
 

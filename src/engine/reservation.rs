@@ -5,9 +5,8 @@ use std::fmt;
 use crate::admission::{self, Actual, Holds, Stop};
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
-use crate::entry::Posted;
+use crate::entry::{At, Posted};
 use crate::id::{LimitId, OwnerId};
-use crate::plan::CounterPlan;
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
 
@@ -36,6 +35,8 @@ pub struct Reservation {
     route: Arc<Resolved>,
     holds: Holds,
     dispatched: bool,
+    /// Nothing is held any more.
+    ended: bool,
 }
 
 /// What settling a reservation, or a bump, came to.
@@ -84,7 +85,7 @@ impl Settlement {
         self.overshoots.push(Overshoot {
             limit: stop.entry.id.clone(),
             owner: stop.entry.owner.clone(),
-            dimension: stop.plan.dimension,
+            dimension: stop.dimension,
             amount: posted.overshoot,
             uncounted: posted.uncounted,
         });
@@ -92,8 +93,21 @@ impl Settlement {
 }
 
 impl Reservation {
-    pub(crate) fn new(route: Arc<Resolved>, holds: Holds) -> Self {
-        Self { route, holds, dispatched: false }
+    /// One that holds nothing yet.
+    #[inline]
+    pub(crate) fn new(route: Arc<Resolved>) -> Self {
+        Self { route, holds: Holds::default(), dispatched: false, ended: true }
+    }
+
+    /// Holds an estimate on all limits or on none.
+    #[inline]
+    pub(crate) fn begin(&mut self, estimate: &Usage, at: &At) -> Result<(), Denied> {
+        let stops = &self.route.stops;
+        admission::reserve(stops, &mut self.holds, estimate, at).map_err(|by| {
+            decision::refused(stops, &by, &stops.estimate(estimate), |_| true, at.now)
+        })?;
+        self.ended = false;
+        Ok(())
     }
 
     /// Holds more, on all limits or on none: for an answer that outgrows its estimate.
@@ -106,11 +120,9 @@ impl Reservation {
     ///
     /// The denial. The reservation is then as it was.
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
-        self.route.shared.with_now(|at| {
-            let stops = &self.route.stops;
-            let amount = |plan: &CounterPlan| Some(plan.actual(more)).filter(|&n| n > 0);
-            admission::extend(stops, &mut self.holds, more, at)
-                .map_err(|by| decision::refused(stops, &by, amount, at.now))
+        let (stops, at) = (&self.route.stops, self.route.shared.at());
+        admission::extend(stops, &mut self.holds, more, &at).map_err(|by| {
+            decision::refused(stops, &by, &stops.actual(more), |amount| amount > 0, at.now)
         })
     }
 
@@ -147,19 +159,19 @@ impl Reservation {
         let _ = self.end(Actual::Nothing);
     }
 
-    /// Ends it. The holds are taken, so whatever comes after finds none; and taken after the clock
-    /// was read: if that panics, they are there for `Drop`.
+    /// Ends it. It is marked as ended before anything is given back, so whatever comes after finds
+    /// nothing to do; and after the clock was read: if that panics, `Drop` ends it.
+    #[inline]
     fn end(&mut self, actual: Actual) -> Settlement {
         let mut settlement = Settlement::default();
-        self.route.shared.with_now(|at| {
-            let holds = std::mem::take(&mut self.holds);
-            let stops = &self.route.stops;
-            admission::settle(stops, &holds, actual, at, |stop, booked, posted| {
-                settlement.add(stop, posted);
-                if matches!(actual, Actual::AsHeld) {
-                    self.route.shared.events.uncertain(stop, posted.generation, booked, at.now);
-                }
-            });
+        let Self { route, holds, ended, .. } = self;
+        let at = route.shared.at();
+        *ended = true;
+        admission::settle(&route.stops, holds, actual, &at, |stop, booked, posted| {
+            settlement.add(stop, posted);
+            if matches!(actual, Actual::AsHeld) {
+                route.shared.events.uncertain(stop, posted.generation, booked, at.now);
+            }
         });
         settlement
     }
@@ -167,7 +179,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.holds.is_empty() {
+        if !self.ended {
             let _ = self.end(if self.dispatched { Actual::AsHeld } else { Actual::Nothing });
         }
     }

@@ -1,18 +1,23 @@
 //! Routes: the limits on a request's way, resolved once.
 
 use std::fmt;
+use std::ops::Deref;
 
-use crate::admission::Stop;
+use crate::admission::Stops;
 use crate::engine::Shared;
 use crate::engine::lineage::Lineage;
 use crate::id::OwnerId;
-use crate::sync::{Arc, ArcCell};
+use crate::sync::{Arc, ArcCell, AtomicU64, Ordering};
 
 /// The limits that apply to requests of the same owners, in the order in which they are checked.
 ///
 /// A cheap handle to clone and keep, for the life of a key or a connection. It stays correct: when
 /// owners, parents or limits change it resolves itself again before the next decision, at the cost
 /// of one load of an atomic while nothing has changed. It holds nothing and counts nothing.
+///
+/// A route whose own limits or parents have changed since it was made is a little slower from then
+/// on (two more atomic operations a decision) than one that is made anew; changes elsewhere leave
+/// it as fast as it was.
 ///
 /// The order is that of the owners it was made from, each followed by its ancestors, nearest
 /// first; then the pairs among all of them. An owner that is reached twice counts once.
@@ -21,25 +26,56 @@ pub struct Route(Arc<Inner>);
 
 struct Inner {
     owners: Box<[OwnerId]>,
-    resolved: ArcCell<Resolved>,
+    /// What it was resolved to when it was made: read without any atomic that is written.
+    made: Arc<Resolved>,
+    /// What it was resolved to since, if that is something else.
+    newer: ArcCell<Resolved>,
 }
 
-/// What a route was resolved to, at one version of the store.
+/// What a route was resolved to.
 pub(crate) struct Resolved {
-    version: u64,
+    /// The last version of the store of which it is known to be right.
+    version: AtomicU64,
     /// The engine, so that a reservation needs no other handle than this: a count of handles that
     /// all requests of an engine raise and lower would be one that all its threads contend for.
     pub(crate) shared: Arc<Shared>,
     /// In the order in which they are held, each once.
-    pub(crate) stops: Box<[Stop]>,
+    pub(crate) stops: Stops,
     /// Named owners that do not exist.
     pub(crate) unknown: Box<[OwnerId]>,
 }
 
+/// What a route resolves to at the moment.
+pub(crate) enum Current<'a> {
+    AsMade(&'a Arc<Resolved>),
+    Newer(Arc<Resolved>),
+}
+
+impl Current<'_> {
+    pub(crate) fn keep(self) -> Arc<Resolved> {
+        match self {
+            Current::AsMade(resolved) => Arc::clone(resolved),
+            Current::Newer(resolved) => resolved,
+        }
+    }
+}
+
+impl Deref for Current<'_> {
+    type Target = Resolved;
+
+    fn deref(&self) -> &Resolved {
+        match self {
+            Current::AsMade(resolved) => resolved,
+            Current::Newer(resolved) => resolved,
+        }
+    }
+}
+
 impl Route {
     pub(crate) fn new(owners: &[OwnerId], shared: &Arc<Shared>) -> Self {
-        let resolved = ArcCell::new(resolve(owners, shared));
-        Self(Arc::new(Inner { owners: owners.into(), resolved }))
+        let made = Arc::new(resolve(owners, shared));
+        let newer = ArcCell::of(Arc::clone(&made));
+        Self(Arc::new(Inner { owners: owners.into(), made, newer }))
     }
 
     /// The owners that the route was made from.
@@ -48,17 +84,52 @@ impl Route {
     }
 
     /// What it resolves to now.
-    pub(crate) fn resolved(&self, shared: &Arc<Shared>) -> Arc<Resolved> {
-        let resolved = self.0.resolved.load_full();
-        if resolved.version == shared.store.version() {
-            return resolved;
+    #[inline]
+    pub(crate) fn resolved(&self, shared: &Arc<Shared>) -> Current<'_> {
+        if self.0.made.is_of(shared.store.version()) {
+            return Current::AsMade(&self.0.made);
         }
-        drop(resolved);
-        let resolved = Arc::new(resolve(&self.0.owners, shared));
+        self.newer(shared)
+    }
+
+    fn newer(&self, shared: &Arc<Shared>) -> Current<'_> {
+        let Inner { owners, made, newer } = &*self.0;
+        let last = newer.load_full();
+        if last.is_of(shared.store.version()) {
+            return Current::Newer(last);
+        }
+        let now = resolve(owners, shared);
+        if made.confirm(&now) {
+            return Current::AsMade(made);
+        }
+        if last.confirm(&now) {
+            return Current::Newer(last);
+        }
+        let now = Arc::new(now);
         // A racing thread may put an older resolution over this one: its version tells, and it is
         // resolved again.
-        self.0.resolved.store(Arc::clone(&resolved));
-        resolved
+        newer.store(Arc::clone(&now));
+        Current::Newer(now)
+    }
+}
+
+impl Resolved {
+    fn is_of(&self, version: u64) -> bool {
+        // Relaxed: what the version stands for was acquired with the store's own.
+        self.version.load(Ordering::Relaxed) == version
+    }
+
+    /// Takes over the version of a later resolution, if that came to the same. A racing thread may
+    /// put an older version over it: then it is resolved again, as by an older resolution.
+    fn confirm(&self, later: &Resolved) -> bool {
+        let same = Arc::ptr_eq(&self.shared, &later.shared)
+            && self.stops == later.stops
+            && self.unknown == later.unknown;
+        if same {
+            // Relaxed: it is compared and publishes nothing; see `is_of`.
+            self.version.store(later.version.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        same
     }
 }
 
@@ -73,7 +144,7 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
     // Before anything is looked up, see `store`.
     let version = store.version();
     let mut order = Lineage::default();
-    let mut stops = Vec::new();
+    let mut stops = Stops::default();
     let mut unknown = Vec::new();
     for owner in named {
         // Breadth first: what is added while one is visited is visited after it.
@@ -82,7 +153,7 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
         while let Some(id) = order.get(next) {
             match store.owner(&id) {
                 Some(found) => {
-                    stops.extend(found.limits.iter().flat_map(Stop::of));
+                    found.limits.iter().for_each(|limit| stops.add(limit));
                     found.parents.iter().for_each(|parent| order.add(parent));
                 }
                 // A parent that is not there was removed while this ran; the version will tell.
@@ -99,10 +170,11 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
                 let Ok(pair) = OwnerId::pair(a, b) else { continue };
                 // A pair that was named has been visited.
                 if let Some(found) = store.owner(&pair).filter(|_| !order.contains(&pair)) {
-                    stops.extend(found.limits.iter().flat_map(Stop::of));
+                    found.limits.iter().for_each(|limit| stops.add(limit));
                 }
             }
         }
     }
-    Resolved { version, shared: Arc::clone(shared), stops: stops.into(), unknown: unknown.into() }
+    let version = AtomicU64::new(version);
+    Resolved { version, shared: Arc::clone(shared), stops, unknown: unknown.into() }
 }

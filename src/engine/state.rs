@@ -248,19 +248,18 @@ impl Engine {
                 }
             }
         }
-        self.shared.with_now(|at| {
-            for (entry, limit) in found {
-                let snapshot = entry.snapshot();
-                let counts = |counter: &&CounterState| {
-                    (0..COUNTERS).any(|c| snapshot.dimension(c) == Some(counter.dimension))
-                };
-                for counter in limit.counters.iter().filter(counts) {
-                    let open = counter.is_open(at.now);
-                    *(if open { &mut imported.restored } else { &mut imported.ended }) += 1;
-                }
-                entry.set(limit.anchor, &balances(limit, at.now), at);
+        let at = self.shared.at();
+        for (entry, limit) in found {
+            let snapshot = entry.snapshot();
+            let counts = |counter: &&CounterState| {
+                (0..COUNTERS).any(|c| snapshot.dimension(c) == Some(counter.dimension))
+            };
+            for counter in limit.counters.iter().filter(counts) {
+                let open = counter.is_open(at.now);
+                *(if open { &mut imported.restored } else { &mut imported.ended }) += 1;
             }
-        });
+            entry.set(limit.anchor, &balances(limit, at.now), &at);
+        }
         Ok(imported)
     }
 }

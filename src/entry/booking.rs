@@ -67,9 +67,16 @@ pub(crate) struct Posted {
 }
 
 impl Posted {
-    /// Whether it is booked in its window under the limit, and nothing more is to be said.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.overshoot == 0 && self.uncounted == 0 && !self.late
+    /// Booked in its window under the limit.
+    pub(crate) fn plain(generation: u64, amount: u64) -> Posted {
+        Posted { generation, amount, ..Posted::default() }
+    }
+
+    /// What is booked of a reservation in all windows, of which `held` was held in the last one and
+    /// `earlier` before it: where a window is over, what was held in it stays booked.
+    pub(crate) fn with_what_stays(&self, held: u64, earlier: u64) -> u64 {
+        let stays = if self.late { held.saturating_add(earlier) } else { earlier };
+        self.amount.saturating_add(stays)
     }
 }
 
@@ -83,27 +90,32 @@ pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, R
 }
 
 fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
-    limit == UNLIMITED
-        || counts.committed().checked_add(amount.max(1)).is_some_and(|total| total <= limit)
+    // What is UNLIMITED is the largest number there is, so that a sum that stops there fits.
+    const { assert!(UNLIMITED == u64::MAX) };
+    counts.committed().saturating_add(amount.max(1)) <= limit
 }
 
 impl Entry {
     /// Holds an amount on one counter.
-    #[inline(always)]
     pub(crate) fn hold(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
-        let slot = self.slot(counter);
-        if let Some(Terms { generation, limit, .. }) = slot.gate.read(at.now) {
-            let held = slot.counter.update(generation, |counts| admit(limit, counts, amount));
-            if held.is_ok() {
-                return Ok(Hold { generation, amount });
-            }
+        match self.hold_by_gate(counter, amount, at) {
+            Some(hold) => Ok(hold),
+            None => self.hold_by_snapshot(counter, amount, at),
         }
-        self.hold_by_snapshot(counter, amount, at)
+    }
+
+    /// The usual way. `None` if the gate is closed, the window has ended, or it does not fit.
+    #[inline(always)]
+    pub(crate) fn hold_by_gate(&self, counter: usize, amount: u64, at: &At) -> Option<Hold> {
+        let slot = self.slot(counter);
+        let Terms { generation, limit, .. } = slot.gate.read(at.now)?;
+        let held = slot.counter.update(generation, |counts| admit(limit, counts, amount));
+        held.is_ok().then_some(Hold { generation, amount })
     }
 
     /// The same by the snapshot. Every refusal is from here, so that it has its whole reason.
     #[cold]
-    fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
+    pub(crate) fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
         let mut snapshot = self.current(at);
         if snapshot.plan.counters[counter].is_none() {
             return Ok(Hold::NONE);
@@ -147,18 +159,19 @@ impl Entry {
     }
 
     /// Replaces what `hold` holds by `actual`. What it held in a window that is over stays booked
-    /// there, and only the excess is booked in the current one (L8).
+    /// there, and only the excess is booked in the current one (L8). `None`: it is booked in the
+    /// window of the hold, and nothing is to be said of it.
     #[inline(always)]
-    pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
+    pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Option<Posted> {
         let slot = self.slot(counter);
         let terms = slot.gate.read(at.now);
         if let Some(terms) = terms.filter(|terms| terms.generation == hold.generation) {
             let settled = slot.counter.update(hold.generation, |counts| hold.end(counts, actual));
             if let Ok(done) = settled {
-                return self.posted(counter, &terms, done, hold.amount, actual, at);
+                return self.posted(counter, &terms, &done, (hold.amount, actual), at);
             }
         }
-        self.settle_by_snapshot(counter, hold, actual, at)
+        Some(self.settle_by_snapshot(counter, hold, actual, at))
     }
 
     /// The same by the snapshot.
@@ -172,7 +185,7 @@ impl Entry {
             let actual = if counted { actual } else { 0 };
             let word = &self.slot(counter).counter;
             match word.update(hold.generation, |counts| hold.end(counts, actual)) {
-                Ok(done) => return self.posted(counter, &terms, done, hold.amount, actual, at),
+                Ok(done) => return self.noted(counter, &terms, &done, (hold.amount, actual), at),
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is settled once"),
                 // The window ended between the two loads. It does not come back.
                 Err(Missed::Elsewhere(_)) => snapshot = self.current(at),
@@ -184,26 +197,32 @@ impl Entry {
     }
 
     /// Asks nothing of a counter, but notices that a window has ended, as every operation does.
+    #[inline]
     pub(crate) fn pass(&self, counter: usize, at: &At) {
         if self.slot(counter).gate.read(at.now).is_none() {
             self.current(at);
         }
     }
 
-    /// Books what was used on one counter, unconditionally.
-    pub(crate) fn bump(&self, counter: usize, amount: u64, at: &At) -> Posted {
+    /// Books what was used on one counter, unconditionally. `None`: nothing is to be said of it.
+    #[inline(always)]
+    pub(crate) fn bump(&self, counter: usize, amount: u64, at: &At) -> Option<Posted> {
         let slot = self.slot(counter);
         if let Some(terms) = slot.gate.read(at.now) {
             let book = |counts: Counts| Ok::<_, Infallible>(counts.book(amount));
             if let Ok(done) = slot.counter.update(terms.generation, book) {
-                return self.posted(counter, &terms, done, 0, amount, at);
+                return self.posted(counter, &terms, &done, (0, amount), at);
             }
         }
-        self.book(&mut self.current(at), counter, amount, at)
+        Some(self.bump_by_snapshot(counter, amount, at))
     }
 
     /// The same by the snapshot.
     #[cold]
+    fn bump_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Posted {
+        self.book(&mut self.current(at), counter, amount, at)
+    }
+
     fn book(
         &self,
         snapshot: &mut Loaded<Snapshot>,
@@ -212,29 +231,44 @@ impl Entry {
         at: &At,
     ) -> Posted {
         if amount == 0 || snapshot.plan.counters[counter].is_none() {
-            let generation = snapshot.windows[counter].generation;
-            return Posted { generation, ..Posted::default() };
+            return Posted::plain(snapshot.windows[counter].generation, 0);
         }
         let book = |_: &Window, counts: Counts| Ok::<_, Infallible>(counts.book(amount));
         match self.update(snapshot, counter, at, book) {
-            Ok(done) => {
-                let terms = snapshot.terms(counter);
-                self.posted(counter, &terms, done, 0, amount, at)
-            }
+            Ok(done) => self.noted(counter, &snapshot.terms(counter), &done, (0, amount), at),
             Err((_, never)) => match never {},
         }
     }
 
-    /// What comes after a booking of `amount`, of which `held` was held: its notices, and how far
-    /// the rest went above the limit.
+    /// What comes after a booking of `amount`, of which `held` was held: nothing, unless there may
+    /// be something to say of it.
     #[inline(always)]
     fn posted(
         &self,
         counter: usize,
         terms: &Terms,
-        done: Change,
-        held: u64,
-        amount: u64,
+        done: &Change,
+        (held, amount): (u64, u64),
+        at: &At,
+    ) -> Option<Posted> {
+        let after = done.after;
+        if after.settled < terms.alarm() && (amount <= held || after.committed() <= terms.limit) {
+            return None;
+        }
+        // Copies, so that what they are copied from need not be in memory for all who return above.
+        let (terms, done) = (*terms, *done);
+        Some(self.noted(counter, &terms, &done, (held, amount), at))
+    }
+
+    /// What comes after a booking that there may be something to say of: its notices, and how far
+    /// what was not held went above the limit.
+    #[cold]
+    fn noted(
+        &self,
+        counter: usize,
+        terms: &Terms,
+        done: &Change,
+        (held, amount): (u64, u64),
         at: &At,
     ) -> Posted {
         if done.after.settled >= terms.alarm() {

@@ -16,10 +16,10 @@ fn loom_refused_above_leaves_nothing_below() {
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(1)));
         let (other, their_log) = (Arc::clone(&low), Unmodelled::clone(&log));
         let below = thread::spawn(move || {
-            admission::reserve(&route([&other]), &tokens(6), &their_log.at(FIRST)).is_ok()
+            reserve(&route([&other]), &tokens(6), &their_log.at(FIRST)).is_ok()
         });
         let both = route([&low, &high]);
-        let refused = admission::reserve(&both, &tokens(5), &log.at(FIRST));
+        let refused = reserve(&both, &tokens(5), &log.at(FIRST));
         let admitted = below.join().unwrap();
 
         assert!(refused.is_err(), "the second limit has room for one");
@@ -40,7 +40,7 @@ fn loom_a_refused_request_is_in_no_closed_total() {
         let (other, their_log) = (Arc::clone(&low), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
         let both = route([&low, &high]);
-        let refused = admission::reserve(&both, &tokens(5), &log.at(FIRST));
+        let refused = reserve(&both, &tokens(5), &log.at(FIRST));
         roller.join().unwrap();
 
         assert!(refused.is_err());
@@ -61,9 +61,9 @@ fn loom_opposite_orders_do_not_deadlock() {
         let opposite = route([&b, &a]);
         let their_log = Unmodelled::clone(&log);
         let theirs = thread::spawn(move || {
-            admission::reserve(&opposite, &tokens(1), &their_log.at(FIRST)).is_ok()
+            reserve(&opposite, &tokens(1), &their_log.at(FIRST)).is_ok()
         });
-        let mine = admission::reserve(&route([&a, &b]), &tokens(1), &log.at(FIRST));
+        let mine = reserve(&route([&a, &b]), &tokens(1), &log.at(FIRST));
         let admitted = usize::from(mine.is_ok()) + usize::from(theirs.join().unwrap());
 
         assert!(admitted <= 1, "one unit was admitted twice");
@@ -80,7 +80,7 @@ fn loom_settle_over_a_route_against_roll() {
         let log = Log::new();
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(10)));
         let both = route([&low, &high]);
-        let holds = admission::reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
+        let holds = reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
         let (other, their_log) = (Arc::clone(&high), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
         admission::settle(&both, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _, _| {});

@@ -1,7 +1,6 @@
 //! Models of one limit: booking against rolls, resets and changes.
 
 use super::scene::*;
-use crate::admission;
 use crate::entry::Reset;
 use crate::plan::Plan;
 use crate::sync::Arc;
@@ -197,7 +196,7 @@ fn loom_a_changed_limit_decides_when_the_call_has_returned() {
         assert!(limit.replan(&token_plan(3), None, &log.at(FIRST)));
         bumper.join().unwrap();
 
-        let held = admission::reserve(&route([&limit]), &tokens(2), &log.at(FIRST));
+        let held = reserve(&route([&limit]), &tokens(2), &log.at(FIRST));
         assert!(held.is_err(), "admitted by the limit that was in force before");
         assert_eq!(counts(&limit, TOKENS, FIRST), (2, 0));
     });

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::units::Dimension::Tokens;
 
 fn hold(limit: &Arc<Entry>, n: u64, log: &Log, now: Timestamp) -> Option<Holds> {
-    admission::reserve(&route([limit]), &tokens(n), &log.at(now)).ok()
+    reserve(&route([limit]), &tokens(n), &log.at(now)).ok()
 }
 
 fn end(limit: &Arc<Entry>, holds: &Holds, actual: Actual, log: &Log, now: Timestamp) {

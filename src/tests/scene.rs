@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use crate::admission::{self, Stop};
+use crate::admission::{self, Holds, RefusedBy, Stops};
 use crate::entry::{At, Entry, Notice, Notices};
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{CounterPlan, LimitKind, Plan};
@@ -116,8 +116,15 @@ pub(super) fn counts(entry: &Entry, counter: usize, now: Timestamp) -> (u64, u64
     (read.counts.settled, read.counts.held)
 }
 
-pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> Vec<Stop> {
-    limits.into_iter().flat_map(Stop::of).collect()
+pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> Stops {
+    let mut stops = Stops::default();
+    limits.into_iter().for_each(|limit| stops.add(limit));
+    stops
+}
+
+pub(super) fn reserve(stops: &Stops, usage: &Usage, at: &At) -> Result<Holds, RefusedBy> {
+    let mut holds = Holds::default();
+    admission::reserve(stops, &mut holds, usage, at).map(|()| holds)
 }
 
 pub(super) fn bump(limit: &Arc<Entry>, used: &Usage, at: &At) {

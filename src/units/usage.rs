@@ -89,6 +89,7 @@ impl TokenWeights {
     /// let usage = Usage { input_tokens: 50, cached_tokens: 1_001, ..Usage::default() };
     /// assert_eq!(weights.weigh(&usage), Ok(151));
     /// ```
+    #[inline]
     pub fn weigh(&self, usage: &Usage) -> Result<u64, WeightError> {
         if *self == TokenWeights::default() {
             // The usual case, without a product.
