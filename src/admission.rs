@@ -24,10 +24,12 @@
 use smallvec::SmallVec;
 
 use crate::entry::{At, Entry, Hold, Posted, Refused};
-use crate::measure::{Amounts, Measure, Scales};
+use crate::holds::{Alike, Holds, Taken};
+use crate::measure::{Amounts, KNOWN, Measure, Scales};
 use crate::plan::COUNTERS;
 use crate::sync::Arc;
-use crate::units::{Dimension, Usage};
+use crate::time::Timestamp;
+use crate::units::{Dimension, Money, Usage};
 
 /// The counters on a request's way, in the order in which they are held.
 #[derive(Default, PartialEq)]
@@ -45,17 +47,6 @@ pub(crate) struct Stop {
     measure: Measure,
 }
 
-/// What a reservation holds.
-#[derive(Default)]
-pub(crate) struct Holds {
-    /// One for each stop, in their order. As many as a route of five owners with a budget and a
-    /// rate limit each needs are kept without an allocation.
-    now: SmallVec<[Hold; 16]>,
-    /// What was held before in windows that ended meanwhile, for those that were extended since.
-    /// Empty if none was.
-    earlier: Vec<u64>,
-}
-
 /// What a reservation comes to when it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Actual<'a> {
@@ -67,10 +58,11 @@ pub(crate) enum Actual<'a> {
     AsHeld,
 }
 
-/// The limit that refused: its place in the route, and its answer.
+/// The counter that refused: its place in the route, its answer, and when.
 pub(crate) struct RefusedBy {
     pub(crate) place: usize,
     pub(crate) refused: Refused,
+    pub(crate) now: Timestamp,
 }
 
 impl Stops {
@@ -120,44 +112,85 @@ impl Stop {
     }
 }
 
-impl Holds {
-    pub(crate) fn len(&self) -> usize {
-        self.now.len()
-    }
-
-    /// The windows of the holds, in their order.
-    #[cfg(test)]
-    pub(crate) fn generations(&self) -> Vec<u64> {
-        self.now.iter().map(|hold| hold.generation).collect()
-    }
-}
-
-/// Holds an estimate on all limits or on none. `holds` has none before; after a refusal it has some
-/// that were taken back, and is good for nothing.
+/// Holds an estimate on all limits or on none. `holds` has none before, and none after a refusal.
 #[inline]
-pub(crate) fn reserve(
+pub(crate) fn reserve<'a>(
     stops: &Stops,
     holds: &mut Holds,
     usage: &Usage,
-    at: &At,
+    soon: Timestamp,
+    at: impl FnOnce() -> At<'a>,
 ) -> Result<(), RefusedBy> {
     let estimate = stops.estimate(usage);
-    for (place, stop) in stops.each.iter().enumerate() {
-        let amount = stop.amount(&estimate);
-        // In two steps, so that the usual one has no refusal to carry.
-        let hold = match stop.entry.hold_by_gate(stop.counter, amount, at) {
-            Some(hold) => hold,
-            None => match stop.entry.hold_by_snapshot(stop.counter, amount, at) {
-                Ok(hold) => hold,
-                Err(refused) => {
-                    withdraw(stops, &holds.now, at);
-                    return Err(RefusedBy { place, refused });
-                }
-            },
-        };
-        holds.now.push(hold);
+    let counters = stops.each.len();
+    holds.prepare(counters, &estimate);
+    if let Some(alike) = holds.alike() {
+        hold_by_gates(&stops.each, alike, soon);
     }
-    Ok(())
+    if holds.places().end == counters {
+        return Ok(());
+    }
+    reserve_rest(stops, holds, &estimate, &at())
+}
+
+/// The same from the first counter on that it did not work for, as of a moment that is exact.
+#[cold]
+fn reserve_rest(
+    stops: &Stops,
+    holds: &mut Holds,
+    estimate: &Amounts,
+    at: &At,
+) -> Result<(), RefusedBy> {
+    loop {
+        if let Some(alike) = holds.alike() {
+            hold_by_gates(&stops.each, alike, at.now);
+        }
+        let place = holds.places().end;
+        let Some(stop) = stops.each.get(place) else { return Ok(()) };
+        let amount = stop.amount(estimate);
+        match stop.entry.hold(stop.counter, amount, at) {
+            Ok(Hold { amount: 0, .. }) if amount > 0 => holds.add_nothing(),
+            Ok(hold) => holds.add(hold),
+            Err(refused) => {
+                let taken = holds.places().zip(&stops.each);
+                withdraw(stops, taken.map(|(i, stop)| holds.held(i, stop.measure).hold), at);
+                holds.end_all();
+                return Err(RefusedBy { place, refused, now: at.now });
+            }
+        }
+    }
+}
+
+/// Holds on further counters, as long as it goes the usual way: by gates.
+///
+/// This loop, and the two like it below, are what a request costs. They stand alone so that what
+/// they keep at hand fits into registers: whatever is written to the stack has to arrive in memory
+/// before the next compare-and-swap.
+#[inline(never)]
+fn hold_by_gates(stops: &[Stop], holds: &mut Alike, now: Timestamp) {
+    let hold = |stop: &Stop, amount| stop.entry.hold_by_gate(stop.counter, amount, now);
+    holds.begin(stops, |stop| stop.measure, hold);
+}
+
+/// Settles on further counters, as [`hold_by_gates`] holds.
+#[inline(never)]
+fn settle_by_gates(stops: &[Stop], holds: &mut Alike, used: &[u64; KNOWN], now: Timestamp) {
+    let settle = |stop: &Stop, hold, used| stop.entry.settle_by_gate(stop.counter, hold, used, now);
+    holds.end(stops, used, |stop| stop.measure, settle);
+}
+
+/// Books on the counters from `place` on, as [`hold_by_gates`] holds. Returns the place of the first
+/// that it did not work for.
+#[inline(never)]
+fn bump_by_gates(stops: &[Stop], mut place: usize, used: &[u64; KNOWN], now: Timestamp) -> usize {
+    for stop in &stops[place..] {
+        let Some(&used) = used.get(stop.measure.place()) else { break };
+        if !stop.entry.bump_by_gate(stop.counter, used, now) {
+            break;
+        }
+        place += 1;
+    }
+    place
 }
 
 /// Holds more on all limits of a reservation or on none. If a window has ended since, what was held
@@ -169,113 +202,127 @@ pub(crate) fn extend(
     at: &At,
 ) -> Result<(), RefusedBy> {
     let more = stops.actual(more);
-    let mut added = SmallVec::<[Hold; 16]>::new();
+    let mut taken = Taken::new();
     for (place, stop) in stops.each.iter().enumerate() {
         let amount = stop.amount(&more);
         if amount == 0 {
             stop.entry.pass(stop.counter, at);
-            added.push(Hold::NONE);
+            taken.push(Hold::NONE);
             continue;
         }
         match stop.entry.hold(stop.counter, amount, at) {
-            Ok(hold) => added.push(hold),
+            Ok(hold) => taken.push(hold),
             Err(refused) => {
-                withdraw(stops, &added, at);
-                return Err(RefusedBy { place, refused });
+                withdraw(stops, taken.into_iter(), at);
+                return Err(RefusedBy { place, refused, now: at.now });
             }
         }
     }
-    for (place, more) in added.into_iter().enumerate() {
-        holds.add(place, more);
-    }
+    let measures: SmallVec<[Measure; 16]> = stops.each.iter().map(|stop| stop.measure).collect();
+    holds.extend(&measures, &more, &taken);
     Ok(())
-}
-
-impl Holds {
-    fn add(&mut self, place: usize, more: Hold) {
-        let hold = &mut self.now[place];
-        if more.amount == 0 {
-            return;
-        }
-        if hold.generation == more.generation {
-            hold.amount += more.amount;
-        } else {
-            let over = std::mem::replace(hold, more);
-            self.earlier.resize(self.now.len(), 0);
-            self.earlier[place] = self.earlier[place].saturating_add(over.amount);
-        }
-    }
 }
 
 /// Ends a reservation on all limits, and reports the bookings that there is something to say of:
 /// what is booked for the request in all windows, and what was done now.
 #[inline]
-pub(crate) fn settle(
+pub(crate) fn settle<'a>(
     stops: &Stops,
-    holds: &Holds,
+    holds: &mut Holds,
     actual: Actual,
-    at: &At,
-    mut report: impl FnMut(&Stop, u64, Posted),
+    soon: impl FnOnce() -> Timestamp,
+    at: impl FnOnce() -> At<'a>,
+    report: impl FnMut(&Stop, u64, Posted, Timestamp),
 ) {
-    match actual {
-        Actual::Used(usage) if holds.earlier.is_empty() => {
-            let used = stops.actual(usage);
-            for (stop, hold) in stops.each.iter().zip(&holds.now) {
-                if let Some(posted) = stop.entry.settle(stop.counter, *hold, stop.amount(&used), at)
-                {
-                    report(stop, posted.with_what_stays(hold.amount, 0), posted);
-                }
-            }
-        }
-        _ => settle_otherwise(stops, holds, actual, at, report),
+    let used = match actual {
+        Actual::Used(usage) => stops.actual(usage),
+        Actual::Nothing => stops.actual(&NOTHING),
+        Actual::AsHeld => return settle_rest(stops, holds, None, &at(), report),
+    };
+    if let Some(alike) = holds.alike() {
+        settle_by_gates(&stops.each, alike, used.first(), soon());
+    }
+    if !holds.places().is_empty() {
+        settle_rest(stops, holds, Some(&used), &at(), report);
     }
 }
 
-/// The same for what is seldom: a reservation that was extended over the end of a window, or one
-/// that ends otherwise than by what was used.
+/// What is used of a request that is given back.
+static NOTHING: Usage = Usage {
+    input_tokens: 0,
+    output_tokens: 0,
+    cached_tokens: 0,
+    cache_write_tokens: 0,
+    requests: 0,
+    cost: Money::ZERO,
+};
+
+/// The same from the first counter on that it did not work for, as of a moment that is exact: by
+/// what was used or, for `None`, as it was held.
 #[cold]
-fn settle_otherwise(
+fn settle_rest(
     stops: &Stops,
-    holds: &Holds,
-    actual: Actual,
+    holds: &mut Holds,
+    used: Option<&Amounts>,
     at: &At,
-    mut report: impl FnMut(&Stop, u64, Posted),
+    mut report: impl FnMut(&Stop, u64, Posted, Timestamp),
 ) {
-    for (place, (stop, hold)) in stops.each.iter().zip(&holds.now).enumerate() {
-        let earlier = holds.earlier.get(place).copied().unwrap_or(0);
-        let held = hold.amount.saturating_add(earlier);
-        let amount = match actual {
-            Actual::Used(usage) => stop.amount(&stops.actual(usage)),
-            Actual::AsHeld if stop.dimension != Dimension::InFlight => held,
-            Actual::AsHeld | Actual::Nothing => 0,
+    for place in holds.places() {
+        let stop = &stops.each[place];
+        let held = holds.held(place, stop.measure);
+        holds.end_first();
+        let amount = match used {
+            Some(used) => stop.amount(used),
+            None if stop.dimension == Dimension::InFlight => 0,
+            None => held.total(),
         };
-        let rest = amount.saturating_sub(earlier);
-        let posted = stop.entry.settle(stop.counter, *hold, rest, at);
-        let posted = posted.unwrap_or(Posted::plain(hold.generation, rest));
-        let booked = posted.with_what_stays(hold.amount, earlier);
-        report(stop, booked, Posted { late: posted.late || earlier > 0, ..posted });
+        let rest = amount.saturating_sub(held.earlier);
+        // Of what is booked as it was held, every booking is reported.
+        let usual = used.is_some() && held.earlier == 0;
+        if usual && stop.entry.settle_by_gate(stop.counter, held.hold, rest, at.now) {
+            continue;
+        }
+        let posted = stop.entry.settle_by_snapshot(stop.counter, held.hold, rest, at);
+        let late = posted.late || held.earlier > 0;
+        report(stop, held.booked(&posted), Posted { late, ..posted }, at.now);
     }
 }
 
 /// Books what was used on all limits, unconditionally, and reports as [`settle`].
 #[inline]
-pub(crate) fn bump(stops: &Stops, used: &Usage, at: &At, mut report: impl FnMut(&Stop, Posted)) {
+pub(crate) fn bump<'a>(
+    stops: &Stops,
+    used: &Usage,
+    soon: Timestamp,
+    at: impl FnOnce() -> At<'a>,
+    report: impl FnMut(&Stop, Posted),
+) {
     let used = stops.actual(used);
-    for stop in &stops.each {
-        match stop.amount(&used) {
-            0 => stop.entry.pass(stop.counter, at),
-            amount => {
-                if let Some(posted) = stop.entry.bump(stop.counter, amount, at) {
-                    report(stop, posted);
-                }
-            }
-        }
+    let place = bump_by_gates(&stops.each, 0, used.first(), soon);
+    if place < stops.each.len() {
+        bump_rest(stops, place, &used, &at(), report);
     }
 }
 
 #[cold]
-fn withdraw(stops: &Stops, holds: &[Hold], at: &At) {
-    for (stop, hold) in stops.each.iter().zip(holds) {
-        stop.entry.withdraw(stop.counter, stop.dimension, *hold, at);
+fn bump_rest(
+    stops: &Stops,
+    mut place: usize,
+    used: &Amounts,
+    at: &At,
+    mut report: impl FnMut(&Stop, Posted),
+) {
+    loop {
+        place = bump_by_gates(&stops.each, place, used.first(), at.now);
+        let Some(stop) = stops.each.get(place) else { return };
+        report(stop, stop.entry.bump_by_snapshot(stop.counter, stop.amount(used), at));
+        place += 1;
+    }
+}
+
+#[cold]
+fn withdraw(stops: &Stops, taken: impl Iterator<Item = Hold>, at: &At) {
+    for (stop, hold) in stops.each.iter().zip(taken) {
+        stop.entry.withdraw(stop.counter, stop.dimension, hold, at);
     }
 }

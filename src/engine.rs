@@ -189,10 +189,9 @@ impl Engine {
     /// counters.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
-        let at = self.shared.at();
-        match self.unknown(&route, at.now) {
+        match self.unknown(&route) {
             Some(denied) => Decision::Denied(denied),
-            None => Decision::reserve(route.keep(), estimate, &at),
+            None => Decision::reserve(route.keep(), estimate),
         }
     }
 
@@ -200,10 +199,9 @@ impl Engine {
     /// window.
     pub fn peek(&self, route: &Route, estimate: &Usage) -> Peek {
         let route = route.resolved(&self.shared);
-        let now = self.now();
-        match self.unknown(&route, now) {
+        match self.unknown(&route) {
             Some(denied) => Peek::WouldDeny(denied),
-            None => decision::peek(&route.stops, estimate, now),
+            None => decision::peek(&route.stops, estimate, self.now()),
         }
     }
 
@@ -213,8 +211,8 @@ impl Engine {
     pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
         let route = route.resolved(&self.shared);
         let mut settlement = Settlement::default();
-        let at = self.shared.at();
-        admission::bump(&route.stops, used, &at, |stop, posted| settlement.add(stop, posted));
+        let (soon, at) = (self.shared.clock.soon(), || self.shared.at());
+        admission::bump(&route.stops, used, soon, at, |stop, posted| settlement.add(stop, posted));
         settlement
     }
 
@@ -243,11 +241,11 @@ impl Engine {
         self.shared.prices.store(Arc::new(prices));
     }
 
-    fn unknown(&self, route: &route::Resolved, now: Timestamp) -> Option<Denied> {
+    #[inline]
+    fn unknown(&self, route: &route::Resolved) -> Option<Denied> {
+        let owner = route.unknown.first()?;
         match self.shared.unknown_owner {
-            UnknownOwner::Deny => {
-                route.unknown.first().map(|owner| Denied::unknown_owner_at(owner, now))
-            }
+            UnknownOwner::Deny => Some(Denied::unknown_owner_at(owner, self.now())),
             UnknownOwner::Admit => None,
         }
     }

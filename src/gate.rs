@@ -95,12 +95,7 @@ impl Gate {
     /// A closed gate.
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        Self {
-            state: AtomicU64::new(CLOSED),
-            end: zero(),
-            limit: zero(),
-            window: zero(),
-        }
+        Self { state: AtomicU64::new(CLOSED), end: zero(), limit: zero(), window: zero() }
     }
 
     /// The terms in force at `now`. `None` if the gate is closed or the window has ended.

@@ -55,6 +55,7 @@ mod admission;
 mod budget;
 mod concurrency;
 mod entry;
+mod holds;
 mod limit;
 mod measure;
 mod plan;

@@ -138,8 +138,7 @@ impl Snapshot {
     /// The first snapshot of a limit that is created at `now`.
     pub(crate) fn first(plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let start = Span { start: now, end: now };
-        let blank =
-            Window { generation: 0, span: start, before: start, opening: 0, limit: 0 };
+        let blank = Window { generation: 0, span: start, before: start, opening: 0, limit: 0 };
         let closed = [AtomicU64::new(0), AtomicU64::new(0)];
         let mut snapshot =
             Snapshot { plan, anchor, windows: [blank; COUNTERS], grants: None, closed };

@@ -8,7 +8,7 @@ use crate::admission::{RefusedBy, Stops};
 use crate::counter::{Counts, HELD_MAX};
 use crate::engine::reservation::Reservation;
 use crate::engine::route::Resolved;
-use crate::entry::{At, Entry, Reading, Refusal, Refused, admit};
+use crate::entry::{Entry, Reading, Refusal, Refused, admit};
 use crate::id::{LimitId, OwnerId};
 use crate::measure::Amounts;
 use crate::plan::{CounterPlan, LimitKind};
@@ -30,11 +30,11 @@ pub enum Decision {
 
 impl Decision {
     /// Holds an estimate on every limit of a route, or on none.
-    pub(crate) fn reserve(route: Arc<Resolved>, estimate: &Usage, at: &At) -> Decision {
+    pub(crate) fn reserve(route: Arc<Resolved>, estimate: &Usage) -> Decision {
         // Made where it is returned: what is held on a long route is not copied.
         let mut decision = Decision::Admitted(Reservation::new(route));
         if let Decision::Admitted(reservation) = &mut decision
-            && let Err(denied) = reservation.begin(estimate, at)
+            && let Err(denied) = reservation.begin(estimate)
         {
             decision = Decision::Denied(denied);
         }
@@ -234,8 +234,8 @@ pub(crate) fn refused(
     by: &RefusedBy,
     amounts: &Amounts,
     asks: impl Fn(u64) -> bool,
-    now: Timestamp,
 ) -> Denied {
+    let now = by.now;
     let mut all = vec![binding(&stops.as_slice()[by.place].entry, &by.refused)];
     all.extend(bindings(stops, amounts, asks, now, Some(by.place)));
     Denied { now, reason: Reason::Limits(all) }

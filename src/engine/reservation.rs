@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::admission::{self, Actual, Holds, Stop};
+use crate::admission::{self, Actual, Stop};
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
-use crate::entry::{At, Posted};
+use crate::entry::Posted;
+use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
 use crate::sync::Arc;
 use crate::units::{Dimension, Usage};
@@ -35,8 +36,6 @@ pub struct Reservation {
     route: Arc<Resolved>,
     holds: Holds,
     dispatched: bool,
-    /// Nothing is held any more.
-    ended: bool,
 }
 
 /// What settling a reservation, or a bump, came to.
@@ -96,18 +95,16 @@ impl Reservation {
     /// One that holds nothing yet.
     #[inline]
     pub(crate) fn new(route: Arc<Resolved>) -> Self {
-        Self { route, holds: Holds::default(), dispatched: false, ended: true }
+        Self { route, holds: Holds::default(), dispatched: false }
     }
 
     /// Holds an estimate on all limits or on none.
     #[inline]
-    pub(crate) fn begin(&mut self, estimate: &Usage, at: &At) -> Result<(), Denied> {
-        let stops = &self.route.stops;
-        admission::reserve(stops, &mut self.holds, estimate, at).map_err(|by| {
-            decision::refused(stops, &by, &stops.estimate(estimate), |_| true, at.now)
-        })?;
-        self.ended = false;
-        Ok(())
+    pub(crate) fn begin(&mut self, estimate: &Usage) -> Result<(), Denied> {
+        let Resolved { stops, shared, .. } = &*self.route;
+        let (soon, at) = (shared.clock.soon(), || shared.at());
+        admission::reserve(stops, &mut self.holds, estimate, soon, at)
+            .map_err(|by| decision::refused(stops, &by, &stops.estimate(estimate), |_| true))
     }
 
     /// Holds more, on all limits or on none: for an answer that outgrows its estimate.
@@ -121,9 +118,8 @@ impl Reservation {
     /// The denial. The reservation is then as it was.
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
         let (stops, at) = (&self.route.stops, self.route.shared.at());
-        admission::extend(stops, &mut self.holds, more, &at).map_err(|by| {
-            decision::refused(stops, &by, &stops.actual(more), |amount| amount > 0, at.now)
-        })
+        admission::extend(stops, &mut self.holds, more, &at)
+            .map_err(|by| decision::refused(stops, &by, &stops.actual(more), |amount| amount > 0))
     }
 
     /// Says that the upstream is about to be called. From here on it may bill us, so a reservation
@@ -159,18 +155,17 @@ impl Reservation {
         let _ = self.end(Actual::Nothing);
     }
 
-    /// Ends it. It is marked as ended before anything is given back, so whatever comes after finds
-    /// nothing to do; and after the clock was read: if that panics, `Drop` ends it.
+    /// Ends what is still held. If a user's clock panics on the way, `Drop` ends the rest.
     #[inline]
     fn end(&mut self, actual: Actual) -> Settlement {
         let mut settlement = Settlement::default();
-        let Self { route, holds, ended, .. } = self;
-        let at = route.shared.at();
-        *ended = true;
-        admission::settle(&route.stops, holds, actual, &at, |stop, booked, posted| {
+        let Self { route, holds, .. } = self;
+        let Resolved { stops, shared, .. } = &**route;
+        let (soon, at) = (|| shared.clock.soon(), || shared.at());
+        admission::settle(stops, holds, actual, soon, at, |stop, booked, posted, now| {
             settlement.add(stop, posted);
             if matches!(actual, Actual::AsHeld) {
-                route.shared.events.uncertain(stop, posted.generation, booked, at.now);
+                shared.events.uncertain(stop, posted.generation, booked, now);
             }
         });
         settlement
@@ -179,7 +174,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.holds.places().is_empty() {
             let _ = self.end(if self.dispatched { Actual::AsHeld } else { Actual::Nothing });
         }
     }
@@ -188,7 +183,7 @@ impl Drop for Reservation {
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
-            .field("holds", &self.holds.len())
+            .field("counters", &self.route.stops.as_slice().len())
             .field("dispatched", &self.dispatched)
             .finish_non_exhaustive()
     }

@@ -11,25 +11,50 @@ use crate::gate::Terms;
 use crate::plan::UNLIMITED;
 use crate::snapshot::{Snapshot, Window};
 use crate::sync::{Arc, Loaded, keep};
+use crate::time::Timestamp;
 use crate::units::Dimension;
 
 /// What is held on one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// The window it was admitted to.
-    pub(crate) generation: u64,
+    /// The window it was admitted to: the lower half of its generation, see `holds`.
+    pub(crate) window: u32,
     /// Held in that window.
     pub(crate) amount: u64,
 }
 
 impl Hold {
-    /// Nothing held in no window: of a counter that its limit does not have any more.
-    pub(crate) const NONE: Hold = Hold { generation: u64::MAX, amount: 0 };
+    /// Nothing held, which is the same in every window: of a counter that its limit does not have
+    /// any more.
+    pub(crate) const NONE: Hold = Hold { window: 0, amount: 0 };
+
+    #[inline(always)]
+    fn new(generation: u64, amount: u64) -> Hold {
+        Hold { window: lower_half(generation), amount }
+    }
+
+    /// Whether it was admitted to the window of `generation`.
+    #[inline(always)]
+    fn is_in(self, generation: u64) -> bool {
+        self.window == lower_half(generation)
+    }
+
+    /// The whole generation, of which `now` is the same or a later one.
+    fn generation(self, now: u64) -> u64 {
+        now.wrapping_sub(u64::from(lower_half(now).wrapping_sub(self.window)))
+    }
 
     /// The counts after the hold has been replaced by `actual`.
+    #[inline(always)]
     fn end(self, counts: Counts, actual: u64) -> Result<Counts, ()> {
         counts.give_back(self.amount).map(|counts| counts.book(actual)).ok_or(())
     }
+}
+
+#[allow(clippy::cast_possible_truncation)] // It is what is meant.
+#[inline(always)]
+fn lower_half(generation: u64) -> u32 {
+    generation as u32
 }
 
 /// Why a counter refused a hold.
@@ -71,13 +96,6 @@ impl Posted {
     pub(crate) fn plain(generation: u64, amount: u64) -> Posted {
         Posted { generation, amount, ..Posted::default() }
     }
-
-    /// What is booked of a reservation in all windows, of which `held` was held in the last one and
-    /// `earlier` before it: where a window is over, what was held in it stays booked.
-    pub(crate) fn with_what_stays(&self, held: u64, earlier: u64) -> u64 {
-        let stays = if self.late { held.saturating_add(earlier) } else { earlier };
-        self.amount.saturating_add(stays)
-    }
 }
 
 /// The counts with `amount` held, if that is admitted (L5). An exhausted limit admits nothing, not
@@ -89,6 +107,14 @@ pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, R
     counts.hold(amount).ok_or(Refusal::HeldFull)
 }
 
+/// The counts after a booking, if there is nothing to say of it: the total is short of all notices
+/// and of what can be counted, and the limit is not passed by what was not held.
+#[inline(always)]
+fn plain(after: Counts, exceeds: bool, terms: &Terms) -> Result<Counts, ()> {
+    let passes = exceeds && after.committed() > terms.limit;
+    if after.settled < terms.alarm() && !passes { Ok(after) } else { Err(()) }
+}
+
 fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
     // What is UNLIMITED is the largest number there is, so that a sum that stops there fits.
     const { assert!(UNLIMITED == u64::MAX) };
@@ -98,24 +124,53 @@ fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
 impl Entry {
     /// Holds an amount on one counter.
     pub(crate) fn hold(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
-        match self.hold_by_gate(counter, amount, at) {
+        match self.hold_by_gate(counter, amount, at.now) {
             Some(hold) => Ok(hold),
             None => self.hold_by_snapshot(counter, amount, at),
         }
     }
 
-    /// The usual way. `None` if the gate is closed, the window has ended, or it does not fit.
+    /// Holds an amount, the usual way. `None` if the gate is closed, the window has ended, or it
+    /// does not fit: then nothing is done, and [`Self::hold_by_snapshot`] knows more.
     #[inline(always)]
-    pub(crate) fn hold_by_gate(&self, counter: usize, amount: u64, at: &At) -> Option<Hold> {
+    pub(crate) fn hold_by_gate(&self, counter: usize, amount: u64, now: Timestamp) -> Option<Hold> {
         let slot = self.slot(counter);
-        let Terms { generation, limit, .. } = slot.gate.read(at.now)?;
+        let Terms { generation, limit, .. } = slot.gate.read(now)?;
         let held = slot.counter.update(generation, |counts| admit(limit, counts, amount));
-        held.is_ok().then_some(Hold { generation, amount })
+        held.is_ok().then_some(Hold::new(generation, amount))
+    }
+
+    /// Replaces what `hold` holds by `actual`, the usual way. False if the gate is closed, a window
+    /// has ended, or there may be something to say of it: then nothing is done, and
+    /// [`Self::settle_by_snapshot`] does it.
+    #[inline(always)]
+    pub(crate) fn settle_by_gate(
+        &self,
+        counter: usize,
+        hold: Hold,
+        actual: u64,
+        now: Timestamp,
+    ) -> bool {
+        let slot = self.slot(counter);
+        let Some(terms) = slot.gate.read(now) else { return false };
+        let settle =
+            |counts: Counts| plain(hold.end(counts, actual)?, actual > hold.amount, &terms);
+        hold.is_in(terms.generation) && slot.counter.update(terms.generation, settle).is_ok()
+    }
+
+    /// Books what was used on one counter, the usual way. False as for [`Self::settle_by_gate`].
+    #[inline(always)]
+    pub(crate) fn bump_by_gate(&self, counter: usize, amount: u64, now: Timestamp) -> bool {
+        let slot = self.slot(counter);
+        let Some(terms) = slot.gate.read(now) else { return false };
+        let bump = |counts: Counts| plain(counts.book(amount), true, &terms);
+        // Nothing is asked of the counter by nothing; that its window has not ended is known.
+        amount == 0 || slot.counter.update(terms.generation, bump).is_ok()
     }
 
     /// The same by the snapshot. Every refusal is from here, so that it has its whole reason.
     #[cold]
-    pub(crate) fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
+    fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
         let mut snapshot = self.current(at);
         if snapshot.plan.counters[counter].is_none() {
             return Ok(Hold::NONE);
@@ -125,7 +180,7 @@ impl Entry {
         });
         let window = snapshot.windows[counter];
         match held {
-            Ok(_) => Ok(Hold { generation: window.generation, amount }),
+            Ok(_) => Ok(Hold::new(window.generation, amount)),
             // Given up while the request was on its way: there is no limit here to refuse it.
             Err(_) if snapshot.plan.counters[counter].is_none() => Ok(Hold::NONE),
             Err((counts, why)) => {
@@ -141,12 +196,13 @@ impl Entry {
     /// total of that has counted it or will, and a notice says so: of `dimension`, because by then
     /// the limit may not have the counter any more.
     pub(crate) fn withdraw(&self, counter: usize, dimension: Dimension, hold: Hold, at: &At) {
-        let Hold { generation, amount } = hold;
-        if amount == 0 {
+        if hold.amount == 0 {
             return;
         }
-        // The whole generation first: a later window's tag may be the same.
-        if self.cell.load().windows[counter].generation == generation {
+        let now = self.cell.load().windows[counter].generation;
+        let generation = hold.generation(now);
+        // The generation first: a later window's tag may be the same.
+        if generation == now {
             let word = &self.slot(counter).counter;
             match word.update(generation, |counts| hold.end(counts, 0)) {
                 Ok(_) => return,
@@ -155,36 +211,28 @@ impl Entry {
                 Err(Missed::Elsewhere(_)) => {}
             }
         }
-        at.notices.notice(self, dimension, Notice::Withdrawn { generation, amount }, at.now);
+        let notice = Notice::Withdrawn { generation, amount: hold.amount };
+        at.notices.notice(self, dimension, notice, at.now);
     }
 
     /// Replaces what `hold` holds by `actual`. What it held in a window that is over stays booked
-    /// there, and only the excess is booked in the current one (L8). `None`: it is booked in the
-    /// window of the hold, and nothing is to be said of it.
-    #[inline(always)]
-    pub(crate) fn settle(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Option<Posted> {
-        let slot = self.slot(counter);
-        let terms = slot.gate.read(at.now);
-        if let Some(terms) = terms.filter(|terms| terms.generation == hold.generation) {
-            let settled = slot.counter.update(hold.generation, |counts| hold.end(counts, actual));
-            if let Ok(done) = settled {
-                return self.posted(counter, &terms, &done, (hold.amount, actual), at);
-            }
-        }
-        Some(self.settle_by_snapshot(counter, hold, actual, at))
-    }
-
-    /// The same by the snapshot.
+    /// there, and only the excess is booked in the current one (L8).
     #[cold]
-    fn settle_by_snapshot(&self, counter: usize, hold: Hold, actual: u64, at: &At) -> Posted {
+    pub(crate) fn settle_by_snapshot(
+        &self,
+        counter: usize,
+        hold: Hold,
+        actual: u64,
+        at: &At,
+    ) -> Posted {
         let mut snapshot = self.current(at);
         let terms = snapshot.terms(counter);
-        if terms.generation == hold.generation {
+        if hold.is_in(terms.generation) {
             // A counter that the limit does not have any more gives back and books nothing.
             let counted = snapshot.plan.counters[counter].is_some();
             let actual = if counted { actual } else { 0 };
             let word = &self.slot(counter).counter;
-            match word.update(hold.generation, |counts| hold.end(counts, actual)) {
+            match word.update(terms.generation, |counts| hold.end(counts, actual)) {
                 Ok(done) => return self.noted(counter, &terms, &done, (hold.amount, actual), at),
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is settled once"),
                 // The window ended between the two loads. It does not come back.
@@ -204,22 +252,9 @@ impl Entry {
         }
     }
 
-    /// Books what was used on one counter, unconditionally. `None`: nothing is to be said of it.
-    #[inline(always)]
-    pub(crate) fn bump(&self, counter: usize, amount: u64, at: &At) -> Option<Posted> {
-        let slot = self.slot(counter);
-        if let Some(terms) = slot.gate.read(at.now) {
-            let book = |counts: Counts| Ok::<_, Infallible>(counts.book(amount));
-            if let Ok(done) = slot.counter.update(terms.generation, book) {
-                return self.posted(counter, &terms, &done, (0, amount), at);
-            }
-        }
-        Some(self.bump_by_snapshot(counter, amount, at))
-    }
-
-    /// The same by the snapshot.
+    /// Books what was used on one counter, unconditionally.
     #[cold]
-    fn bump_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Posted {
+    pub(crate) fn bump_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Posted {
         self.book(&mut self.current(at), counter, amount, at)
     }
 
@@ -240,29 +275,8 @@ impl Entry {
         }
     }
 
-    /// What comes after a booking of `amount`, of which `held` was held: nothing, unless there may
-    /// be something to say of it.
-    #[inline(always)]
-    fn posted(
-        &self,
-        counter: usize,
-        terms: &Terms,
-        done: &Change,
-        (held, amount): (u64, u64),
-        at: &At,
-    ) -> Option<Posted> {
-        let after = done.after;
-        if after.settled < terms.alarm() && (amount <= held || after.committed() <= terms.limit) {
-            return None;
-        }
-        // Copies, so that what they are copied from need not be in memory for all who return above.
-        let (terms, done) = (*terms, *done);
-        Some(self.noted(counter, &terms, &done, (held, amount), at))
-    }
-
-    /// What comes after a booking that there may be something to say of: its notices, and how far
+    /// What comes after a booking of `amount`, of which `held` was held: its notices, and how far
     /// what was not held went above the limit.
-    #[cold]
     fn noted(
         &self,
         counter: usize,

@@ -1,7 +1,7 @@
 //! Models of one request against two limits.
 
 use super::scene::*;
-use crate::admission::{self, Actual};
+use crate::admission::Actual;
 use crate::entry::Notice;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
@@ -60,9 +60,8 @@ fn loom_opposite_orders_do_not_deadlock() {
         let (a, b) = (entry("a", token_plan(1)), entry("b", token_plan(1)));
         let opposite = route([&b, &a]);
         let their_log = Unmodelled::clone(&log);
-        let theirs = thread::spawn(move || {
-            reserve(&opposite, &tokens(1), &their_log.at(FIRST)).is_ok()
-        });
+        let theirs =
+            thread::spawn(move || reserve(&opposite, &tokens(1), &their_log.at(FIRST)).is_ok());
         let mine = reserve(&route([&a, &b]), &tokens(1), &log.at(FIRST));
         let admitted = usize::from(mine.is_ok()) + usize::from(theirs.join().unwrap());
 
@@ -80,10 +79,10 @@ fn loom_settle_over_a_route_against_roll() {
         let log = Log::new();
         let (low, high) = (entry("low", token_plan(10)), entry("high", token_plan(10)));
         let both = route([&low, &high]);
-        let holds = reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
+        let mut holds = reserve(&both, &tokens(4), &log.at(FIRST)).ok().expect("empty");
         let (other, their_log) = (Arc::clone(&high), Unmodelled::clone(&log));
         let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
-        admission::settle(&both, &holds, Actual::Used(&tokens(5)), &log.at(FIRST), |_, _, _| {});
+        settle(&both, &mut holds, Actual::Used(&tokens(5)), &log.at(FIRST));
         roller.join().unwrap();
 
         assert_eq!(counts(&low, TOKENS, FIRST), (5, 0));

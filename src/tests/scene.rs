@@ -3,8 +3,9 @@
 
 use std::sync::Mutex;
 
-use crate::admission::{self, Holds, RefusedBy, Stops};
+use crate::admission::{self, Actual, RefusedBy, Stops};
 use crate::entry::{At, Entry, Notice, Notices};
+use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{CounterPlan, LimitKind, Plan};
 use crate::sync::Arc;
@@ -124,9 +125,13 @@ pub(super) fn route<const N: usize>(limits: [&Arc<Entry>; N]) -> Stops {
 
 pub(super) fn reserve(stops: &Stops, usage: &Usage, at: &At) -> Result<Holds, RefusedBy> {
     let mut holds = Holds::default();
-    admission::reserve(stops, &mut holds, usage, at).map(|()| holds)
+    admission::reserve(stops, &mut holds, usage, at.now, || *at).map(|()| holds)
+}
+
+pub(super) fn settle(stops: &Stops, holds: &mut Holds, actual: Actual, at: &At) {
+    admission::settle(stops, holds, actual, || at.now, || *at, |_, _, _, _| {});
 }
 
 pub(super) fn bump(limit: &Arc<Entry>, used: &Usage, at: &At) {
-    admission::bump(&route([limit]), used, at, |_, _| {});
+    admission::bump(&route([limit]), used, at.now, || *at, |_, _| {});
 }

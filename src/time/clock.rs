@@ -12,11 +12,22 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 pub trait Clock: Send + Sync + 'static {
     /// The current instant.
     fn now(&self) -> Timestamp;
+
+    /// An instant that has not passed yet: the current one, or one shortly after it where that is
+    /// cheaper to tell. A decision that sees by it that no window has ended need not know the
+    /// time exactly; any other reads [`now`](Self::now) as well, and decides by that.
+    fn soon(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 impl<C: Clock> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn soon(&self) -> Timestamp {
+        (**self).soon()
     }
 }
 
@@ -26,24 +37,45 @@ impl<C: Clock> Clock for Arc<C> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
-    /// Reads the clock as [`std::time::SystemTime`] does, and takes two thirds of the time: the
-    /// difference of two of those is half as much work as the reading itself.
-    #[cfg(unix)]
-    fn now(&self) -> Timestamp {
-        use rustix::time::{ClockId, clock_gettime};
+#[cfg(unix)]
+mod system {
+    use super::{Clock, SystemClock, Timestamp};
+    use rustix::time::{ClockId, clock_gettime};
 
-        let since_epoch = clock_gettime(ClockId::Realtime);
+    const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+    /// Ten times as much as the coarse clock is behind at most, where the kernel ticks a hundred
+    /// times a second.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const COARSE_NANOS: u64 = 100_000_000;
+
+    fn read(clock: ClockId) -> u64 {
+        let since_epoch = clock_gettime(clock);
         let nanos = u64::try_from(since_epoch.tv_nsec).unwrap_or(0);
-        match u64::try_from(since_epoch.tv_sec) {
-            Ok(secs) => {
-                Timestamp::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
-            }
-            Err(_) => Timestamp::UNIX_EPOCH,
-        }
+        // Before 1970 there is no second.
+        u64::try_from(since_epoch.tv_sec)
+            .map_or(0, |secs| secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
     }
 
-    #[cfg(not(unix))]
+    /// Reads the clock that [`std::time::SystemTime`] reads, in two thirds of the time: the
+    /// difference of two of those is half as much work as the reading itself.
+    impl Clock for SystemClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_nanos(read(ClockId::Realtime))
+        }
+
+        /// The time of the kernel's last tick is a third of the price of the time. A tick that comes
+        /// later than this allows for (a machine that was halted) has the effect of a thread that
+        /// was halted between reading the clock and deciding.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        fn soon(&self) -> Timestamp {
+            Timestamp::from_nanos(read(ClockId::RealtimeCoarse).saturating_add(COARSE_NANOS))
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         use std::time::SystemTime;
 
@@ -51,9 +83,6 @@ impl Clock for SystemClock {
         Timestamp::UNIX_EPOCH.saturating_add(since_epoch.unwrap_or(Duration::ZERO))
     }
 }
-
-#[cfg(unix)]
-const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// A clock that only moves when told to, for tests. Clones show the same time.
 ///

@@ -99,6 +99,10 @@ impl TokenWeights {
                 return Ok(sum);
             }
         }
+        self.multiply(usage)
+    }
+
+    fn multiply(&self, usage: &Usage) -> Result<u64, WeightError> {
         let parts = [
             (usage.input_tokens, self.input),
             (usage.output_tokens, self.output),

@@ -1,0 +1,251 @@
+//! What a reservation holds: an amount in a window, for each counter on its route.
+//!
+//! A request is the same amount to all counters that measure it alike, so it is kept once for each
+//! measure, and for each counter only the window. A reservation is two cache lines by that, and is
+//! moved at every turn of a request's way. What does not fit this form (a long route, tokens that
+//! are weighed in more than two ways, a reservation that was extended over the end of a window) is
+//! listed counter by counter.
+//!
+//! # Limits
+//!
+//! A window is remembered by the lower half of its generation. To be mistaken for another one, a
+//! reservation would have to live for a multiple of 2^32 windows to the window: 49 days of windows
+//! of a millisecond, 136 years of those of a second.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::entry::{Hold, Posted};
+use crate::measure::{Amounts, KNOWN, Measure};
+
+/// As many counters as a route of five owners with a budget and a rate limit each has, and one.
+const FEW: usize = 16;
+
+/// What a reservation holds, in the order of its route.
+///
+/// Either form knows on which counters something is held at the moment: while they are gone
+/// through, one after the other, a user's clock may be asked and may panic.
+pub(crate) enum Holds {
+    Alike(Alike),
+    Each { each: Vec<Held>, ended: usize },
+}
+
+/// The usual form.
+pub(crate) struct Alike {
+    windows: [u32; FEW],
+    amounts: [u64; KNOWN],
+    /// A bit for each counter that nothing is held on, because its limit did not have it any more.
+    without: u16,
+    /// The places of the first counter that is still held on, and of the first that is not yet.
+    ended: u8,
+    begun: u8,
+}
+
+/// What is held on one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) hold: Hold,
+    /// Held before in windows that ended, and booked there.
+    pub(crate) earlier: u64,
+}
+
+/// Holds taken one after the other on a route.
+pub(crate) type Taken = SmallVec<[Hold; FEW]>;
+
+impl Default for Holds {
+    /// Nothing held on no counter.
+    #[inline]
+    fn default() -> Self {
+        let (windows, amounts) = ([0; FEW], [0; KNOWN]);
+        Holds::Alike(Alike { windows, amounts, without: 0, ended: 0, begun: 0 })
+    }
+}
+
+impl Alike {
+    /// Holds on further counters by `hold`, as far as it does: of an amount of a measure, in a
+    /// window that it returns.
+    #[inline(always)]
+    pub(crate) fn begin<T>(
+        &mut self,
+        counters: &[T],
+        measure: impl Fn(&T) -> Measure,
+        hold: impl Fn(&T, u64) -> Option<Hold>,
+    ) {
+        let Self { windows, amounts, begun, .. } = self;
+        let mut place = *begun;
+        let first = usize::from(place);
+        for (counter, window) in counters[first..].iter().zip(&mut windows[first..]) {
+            let Some(&amount) = amounts.get(measure(counter).place()) else { break };
+            let Some(hold) = hold(counter, amount) else { break };
+            *window = hold.window;
+            place += 1;
+        }
+        *begun = place;
+    }
+
+    /// Ends holds on further counters by `end`, as far as it does: of what is held, by the amount
+    /// of the same measure in `used`.
+    #[inline(always)]
+    pub(crate) fn end<T>(
+        &mut self,
+        counters: &[T],
+        used: &[u64; KNOWN],
+        measure: impl Fn(&T) -> Measure,
+        end: impl Fn(&T, Hold, u64) -> bool,
+    ) {
+        let Self { windows, amounts, ended, .. } = self;
+        let mut place = *ended;
+        let first = usize::from(place);
+        for (counter, &window) in counters[first..].iter().zip(&windows[first..]) {
+            let measure = measure(counter).place();
+            let (Some(&amount), Some(&used)) = (amounts.get(measure), used.get(measure)) else {
+                break;
+            };
+            if !end(counter, Hold { window, amount }, used) {
+                break;
+            }
+            place += 1;
+        }
+        *ended = place;
+    }
+
+    fn hold(&self, place: usize, measure: Measure) -> Hold {
+        let without = self.without & 1 << place != 0;
+        let amount = if without { 0 } else { self.amounts[measure.place()] };
+        Hold { window: self.windows[place], amount }
+    }
+
+    /// Whether it is in this window that something may be held on the counter at `place`.
+    fn has(&self, place: usize, window: u32) -> bool {
+        self.without & 1 << place == 0 && self.windows[place] == window
+    }
+}
+
+impl Holds {
+    /// Prepares for what is held of these amounts on a route of so many counters.
+    #[inline]
+    pub(crate) fn prepare(&mut self, counters: usize, amounts: &Amounts) {
+        match (self, amounts.known()) {
+            (Holds::Alike(alike), Some(known)) if counters <= FEW => alike.amounts = known,
+            (holds, _) => {
+                *holds = Holds::Each { each: Vec::with_capacity(counters), ended: 0 };
+            }
+        }
+    }
+
+    /// The places of the counters that something is held on.
+    pub(crate) fn places(&self) -> Range<usize> {
+        match self {
+            Holds::Alike(alike) => alike.ended.into()..alike.begun.into(),
+            Holds::Each { each, ended } => *ended..each.len(),
+        }
+    }
+
+    /// Adds the hold on the next counter, of all that it was asked for.
+    pub(crate) fn add(&mut self, hold: Hold) {
+        match self {
+            Holds::Alike(alike) => {
+                alike.windows[usize::from(alike.begun)] = hold.window;
+                alike.begun += 1;
+            }
+            Holds::Each { each, .. } => each.push(Held { hold, earlier: 0 }),
+        }
+    }
+
+    /// Adds that nothing is held on the next counter: its limit does not have it any more.
+    pub(crate) fn add_nothing(&mut self) {
+        if let Holds::Alike(alike) = self {
+            alike.without |= 1 << alike.begun;
+        }
+        self.add(Hold::NONE);
+    }
+
+    /// Takes note that the hold on the first counter is ended.
+    pub(crate) fn end_first(&mut self) {
+        match self {
+            Holds::Alike(alike) => alike.ended += 1,
+            Holds::Each { ended, .. } => *ended += 1,
+        }
+    }
+
+    /// Takes note that no holds are left.
+    pub(crate) fn end_all(&mut self) {
+        match self {
+            Holds::Alike(alike) => alike.ended = alike.begun,
+            Holds::Each { each, ended } => *ended = each.len(),
+        }
+    }
+
+    /// Whether all counters hold the same amount of their measure in one window.
+    #[inline]
+    pub(crate) fn alike(&mut self) -> Option<&mut Alike> {
+        match self {
+            Holds::Alike(alike) if alike.without == 0 => Some(alike),
+            _ => None,
+        }
+    }
+
+    /// What is held on the counter at `place`.
+    pub(crate) fn held(&self, place: usize, measure: Measure) -> Held {
+        match self {
+            Holds::Alike(alike) => Held { hold: alike.hold(place, measure), earlier: 0 },
+            Holds::Each { each, .. } => each[place],
+        }
+    }
+
+    /// The windows of the first `counters`.
+    #[cfg(test)]
+    pub(crate) fn windows(&self, counters: usize) -> Vec<u32> {
+        match self {
+            Holds::Alike(alike) => alike.windows[..counters].into(),
+            Holds::Each { each, .. } => each.iter().map(|held| held.hold.window).collect(),
+        }
+    }
+
+    /// Adds what was taken on top, on each counter of the route in their order, of `more` by their
+    /// measure.
+    pub(crate) fn extend(&mut self, measures: &[Measure], more: &Amounts, taken: &Taken) {
+        if let (Holds::Alike(alike), Some(known)) = (&mut *self, more.known()) {
+            let on_top = |(place, &measure): (usize, &Measure)| {
+                let asked = more.of(measure);
+                asked == 0
+                    || (taken[place].amount == asked && alike.has(place, taken[place].window))
+            };
+            if measures.iter().enumerate().all(on_top) {
+                let amounts = alike.amounts.iter_mut().zip(known);
+                amounts.for_each(|(amount, more)| *amount = amount.saturating_add(more));
+                return;
+            }
+        }
+        let held = |(place, &measure)| self.held(place, measure).extended(taken[place]);
+        let each = measures.iter().enumerate().map(held).collect();
+        *self = Holds::Each { each, ended: 0 };
+    }
+}
+
+impl Held {
+    fn extended(self, more: Hold) -> Held {
+        let Held { hold, earlier } = self;
+        if more.amount == 0 {
+            self
+        } else if hold.window == more.window {
+            let amount = hold.amount + more.amount;
+            Held { hold: Hold { amount, ..hold }, earlier }
+        } else {
+            Held { hold: more, earlier: earlier.saturating_add(hold.amount) }
+        }
+    }
+
+    /// Held in all windows.
+    pub(crate) fn total(&self) -> u64 {
+        self.hold.amount.saturating_add(self.earlier)
+    }
+
+    /// What is booked of it in all windows once `last` is: where a window is over, what was held in
+    /// it stays booked.
+    pub(crate) fn booked(&self, last: &Posted) -> u64 {
+        let stays = if last.late { self.total() } else { self.earlier };
+        last.amount.saturating_add(stays)
+    }
+}
