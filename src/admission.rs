@@ -8,8 +8,8 @@
 //!   request that comes in the meantime may be refused because of a hold that is then taken back:
 //!   allowed, because the answer to a race for the last unit is "not now" for one of the two at
 //!   least, and both would have been refused had the first one stayed.
-//! - **L7** A reservation ends by value and is marked as ended before [`settle`] takes back its first
-//!   hold (`engine/reservation.rs`), so whoever comes after finds nothing to do.
+//! - **L7** A reservation ends by value, and its holds know which of them are ended: what is ended
+//!   is past before anything that may panic is asked, so whoever comes after ends the rest.
 //!
 //! A window that closes between a hold and its withdrawal has the hold in its total, which is
 //! final. The withdrawal then gives the notice [`Notice::Withdrawn`], so that totals less
@@ -179,8 +179,8 @@ fn settle_by_gates(stops: &[Stop], holds: &mut Alike, used: &[u64; KNOWN], now: 
     holds.end(stops, used, |stop| stop.measure, settle);
 }
 
-/// Books on the counters from `place` on, as [`hold_by_gates`] holds. Returns the place of the first
-/// that it did not work for.
+/// Books on the counters from `place` on, as [`hold_by_gates`] holds. Returns the place of the
+/// first that it did not work for.
 #[inline(never)]
 fn bump_by_gates(stops: &[Stop], mut place: usize, used: &[u64; KNOWN], now: Timestamp) -> usize {
     for stop in &stops[place..] {

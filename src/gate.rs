@@ -43,7 +43,6 @@
 //! A writer that stands still leaves the gate closed: the others go by the snapshot, which is
 //! slower and nothing else. So does a generation of more than 56 bits, which nobody lives to see.
 
-use crate::counter::SETTLED_MAX;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 
@@ -73,12 +72,11 @@ pub(crate) fn over(end: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Terms {
-    /// The least settled total that there may be something to say of: a notice, or that it is the
-    /// most that can be counted.
+    /// The least settled total that there may be a notice to give of.
     #[inline(always)]
     pub(crate) fn alarm(&self) -> u64 {
         let alarm = (u128::from(self.limit) * u128::from(self.share)) >> SHARE_SHIFT;
-        u64::try_from(alarm).unwrap_or(u64::MAX).min(SETTLED_MAX)
+        u64::try_from(alarm).unwrap_or(u64::MAX)
     }
 }
 

@@ -31,6 +31,8 @@ const FLOORS: &[Floor] = &[
             "budget",
             "rate_limit",
             "concurrency",
+            "measure",
+            "holds",
             "admission",
         ],
         sideways: true,

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use super::{At, Entry, Notice};
-use crate::counter::{Change, Counts, Missed};
+use crate::counter::{Change, Counts, Missed, SETTLED_MAX};
 use crate::gate::Terms;
 use crate::plan::UNLIMITED;
 use crate::snapshot::{Snapshot, Window};
@@ -112,7 +112,8 @@ pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, R
 #[inline(always)]
 fn plain(after: Counts, exceeds: bool, terms: &Terms) -> Result<Counts, ()> {
     let passes = exceeds && after.committed() > terms.limit;
-    if after.settled < terms.alarm() && !passes { Ok(after) } else { Err(()) }
+    let short = after.settled < terms.alarm().min(SETTLED_MAX);
+    if short && !passes { Ok(after) } else { Err(()) }
 }
 
 fn fits(limit: u64, counts: Counts, amount: u64) -> bool {

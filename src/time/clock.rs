@@ -64,9 +64,9 @@ mod system {
             Timestamp::from_nanos(read(ClockId::Realtime))
         }
 
-        /// The time of the kernel's last tick is a third of the price of the time. A tick that comes
-        /// later than this allows for (a machine that was halted) has the effect of a thread that
-        /// was halted between reading the clock and deciding.
+        /// The time of the kernel's last tick, at a third of the price of the time. A tick that
+        /// comes later than is allowed for here (a machine that was halted) has the effect of a
+        /// thread that was halted between reading the clock and deciding.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         fn soon(&self) -> Timestamp {
             Timestamp::from_nanos(read(ClockId::RealtimeCoarse).saturating_add(COARSE_NANOS))

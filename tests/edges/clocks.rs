@@ -135,7 +135,7 @@ fn a_limit_created_in_the_future_waits_in_its_first_window() {
 }
 
 /// L8: windows are told apart by more than what fits into a counter's word, which repeats after
-/// 32,768 of them: a hold of the first is not given back from what another holds in that one.
+/// 16,384 of them: a hold of the first is not given back from what another holds in that one.
 #[test]
 fn a_hold_is_not_mistaken_for_one_of_a_window_that_looks_alike() {
     let kit = kit();
