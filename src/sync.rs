@@ -22,9 +22,9 @@ mod real {
     /// The integer behind [`AtomicWord`].
     pub(crate) type Bits = u128;
 
-    /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
-    /// not see it and both worlds use the same type.
-    pub(crate) type Text = std::sync::Arc<str>;
+    /// Text in 16 bytes: up to 15 bytes of it are in place, more are shared by clones. It shares
+    /// bytes and synchronises nothing, so loom need not see it and both worlds use the same type.
+    pub(crate) type Text = ecow::EcoString;
 
     /// A cell holding one immutable value behind an `Arc`, replaced by compare-and-swap.
     pub(crate) struct ArcCell<T>(arc_swap::ArcSwap<T>);
@@ -73,9 +73,9 @@ mod modelled {
     /// The integer behind [`AtomicWord`]: half as wide, so that loom can model it.
     pub(crate) type Bits = u64;
 
-    /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
-    /// not see it and both worlds use the same type.
-    pub(crate) type Text = std::sync::Arc<str>;
+    /// Text in 16 bytes: up to 15 bytes of it are in place, more are shared by clones. It shares
+    /// bytes and synchronises nothing, so loom need not see it and both worlds use the same type.
+    pub(crate) type Text = ecow::EcoString;
 
     /// Stands in for `ArcSwap`: a loom mutex around an `Arc`, compared by pointer.
     pub(crate) struct ArcCell<T>(loom::sync::Mutex<Arc<T>>);

@@ -51,6 +51,7 @@ const DOORS: &[Door] = &[
             "std::sync::Arc",
             "arc_swap",
             "portable_atomic",
+            "ecow",
         ],
         rooms: &["sync"],
         because: "loom sees only what comes from crate::sync",
