@@ -65,8 +65,8 @@ fn put_in_force(store: &Store, changes: &Changes, config: &Config, at: &At) -> A
     let mut applied = Applied::default();
     // All owners before any parents: a document may name them in any order.
     for owner in &config.owners {
-        if store.owner(&owner.id).is_none() {
-            changes.set_owner(&owner.id, Owner::default());
+        if store.owner(owner.id.as_str()).is_none() {
+            changes.set_owner(Owner::new(&owner.id));
         }
     }
     for owner in &config.owners {
@@ -89,12 +89,12 @@ fn put_in_force(store: &Store, changes: &Changes, config: &Config, at: &At) -> A
 
 /// Puts the limits of an owner in the order of the document: they are checked in that order.
 fn order_limits(store: &Store, changes: &Changes, owner: &OwnerConfig) {
-    let Some(found) = store.owner(&owner.id) else { return };
+    let Some(found) = store.owner(owner.id.as_str()) else { return };
     if found.limits.iter().map(|entry| &entry.id).eq(owner.limits.iter().map(|limit| &limit.id)) {
         return;
     }
-    let limits = owner.limits.iter().filter_map(|limit| store.limit(&limit.id)).collect();
-    changes.set_owner(&owner.id, Owner { limits, ..Owner::clone(&found) });
+    let limits = owner.limits.iter().filter_map(|limit| store.limit(limit.id.as_str())).collect();
+    changes.set_owner(Owner { limits, ..Owner::clone(&found) });
 }
 
 fn remove_others(store: &Store, changes: &Changes, config: &Config, applied: &mut Applied) {
@@ -109,8 +109,9 @@ fn remove_others(store: &Store, changes: &Changes, config: &Config, applied: &mu
             applied.removed.push(entry.id.clone());
         }
     }
-    let gone: Vec<OwnerId> =
-        store.owners().into_iter().filter(|owner| !kept.contains_key(owner)).collect();
+    let owners = store.owners();
+    let gone = owners.iter().map(|owner| &owner.id).filter(|id| !kept.contains_key(id));
+    let gone: Vec<OwnerId> = gone.cloned().collect();
     // An owner that stays has no parent that goes, so those that go have only each other.
     for owner in &gone {
         set_parents(store, changes, owner, &[]);

@@ -136,7 +136,7 @@ impl Engine {
         let now = self.now();
         store.change(|changes| {
             let found = store
-                .owner(owner)
+                .owner(owner.as_str())
                 .ok_or_else(|| TopologyError::UnknownOwner { owner: owner.clone() })?;
             if found.children > 0 {
                 let child = a_child(store, owner);
@@ -182,7 +182,7 @@ impl Engine {
         let store = &self.shared.store;
         self.shared.with_now(|at| {
             store.change(|changes| {
-                if store.owner(owner).is_none() {
+                if store.owner(owner.as_str()).is_none() {
                     return Err(TopologyError::UnknownOwner { owner: owner.clone() });
                 }
                 check_limit(store, owner, limit, &plan)?;
@@ -203,7 +203,7 @@ impl Engine {
         let now = self.now();
         store.change(|changes| {
             let entry = store
-                .limit(limit)
+                .limit(limit.as_str())
                 .ok_or_else(|| TopologyError::UnknownLimit { limit: limit.clone() })?;
             drop_limit(store, changes, &entry);
             Ok(reading(&entry, now))
@@ -223,7 +223,7 @@ pub(crate) fn check_limit(
     limit: &LimitId,
     plan: &Plan,
 ) -> Result<(), TopologyError> {
-    let Some(entry) = store.limit(limit) else { return Ok(()) };
+    let Some(entry) = store.limit(limit.as_str()) else { return Ok(()) };
     if entry.owner != *owner {
         let owner = entry.owner.clone();
         return Err(TopologyError::LimitOfOther { limit: limit.clone(), owner });
@@ -245,7 +245,7 @@ pub(crate) fn set_limit(
     anchor: Option<Timestamp>,
     at: &At,
 ) -> Upserted {
-    if let Some(entry) = store.limit(limit) {
+    if let Some(entry) = store.limit(limit.as_str()) {
         if !entry.replan(plan, anchor, at) {
             return Upserted::Unchanged;
         }
@@ -258,14 +258,14 @@ pub(crate) fn set_limit(
     let mut with = owned(store, owner);
     with.limits.push(Arc::clone(&entry));
     changes.set_limit(&entry);
-    changes.set_owner(owner, with);
+    changes.set_owner(with);
     Upserted::Created
 }
 
 pub(crate) fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
     let mut without = owned(store, &entry.owner);
     without.limits.retain(|other| other.id != entry.id);
-    changes.set_owner(&entry.owner, without);
+    changes.set_owner(without);
     changes.remove_limit(&entry.id);
 }
 
@@ -276,15 +276,14 @@ pub(crate) fn set_parents(
     owner: &OwnerId,
     parents: &[OwnerId],
 ) -> Upserted {
-    let known = store.owner(owner);
-    let before = known.as_deref().cloned().unwrap_or_default();
-    if known.is_some() && before.parents == parents {
-        return Upserted::Unchanged;
+    let known = store.owner(owner.as_str());
+    if let Some(before) = &known {
+        if before.parents == parents {
+            return Upserted::Unchanged;
+        }
+        count_children(store, changes, &before.parents, |children| children - 1);
     }
-    count_children(store, changes, &before.parents, |children| children - 1);
-    // Read again: an owner may have been among the parents of another that changed just now.
-    let now = Owner { parents: parents.to_vec(), ..owned(store, owner) };
-    changes.set_owner(owner, now);
+    changes.set_owner(Owner { parents: parents.to_vec(), ..owned(store, owner) });
     count_children(store, changes, parents, |children| children + 1);
     if known.is_some() { Upserted::Changed } else { Upserted::Created }
 }
@@ -308,18 +307,19 @@ fn count_children(
     for parent in parents {
         let mut counted = owned(store, parent);
         counted.children = count(counted.children);
-        changes.set_owner(parent, counted);
+        changes.set_owner(counted);
     }
 }
 
+/// A copy of an owner to change, or one to begin with.
 fn owned(store: &Store, owner: &OwnerId) -> Owner {
-    store.owner(owner).as_deref().cloned().unwrap_or_default()
+    store.owner(owner.as_str()).map_or_else(|| Owner::new(owner), |known| Owner::clone(&known))
 }
 
 fn a_child(store: &Store, owner: &OwnerId) -> OwnerId {
-    let is_child =
-        |id: &OwnerId| store.owner(id).is_some_and(|found| found.parents.contains(owner));
-    store.owners().into_iter().find(is_child).expect("children are counted under the writer's lock")
+    let owners = store.owners();
+    let child = owners.iter().find(|found| found.parents.contains(owner));
+    child.expect("children are counted under the writer's lock").id.clone()
 }
 
 fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<(), TopologyError> {
@@ -336,7 +336,7 @@ fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<
         if parent == owner || has_ancestor(store, &parent, &owner) {
             return Err(TopologyError::Cycle { owner, parent });
         }
-        if store.owner(&parent).is_none() {
+        if store.owner(parent.as_str()).is_none() {
             return Err(TopologyError::UnknownParent { owner, parent });
         }
     }
@@ -349,7 +349,7 @@ fn has_ancestor(store: &Store, of: &OwnerId, sought: &OwnerId) -> bool {
     let mut next = 0;
     while let Some(id) = seen.get(next) {
         next += 1;
-        let Some(owner) = store.owner(&id) else { continue };
+        let Some(owner) = store.owner(id.as_str()) else { continue };
         if owner.parents.contains(sought) {
             return true;
         }
