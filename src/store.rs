@@ -27,21 +27,21 @@ use shelf::{Named, Shelf};
 /// The last version drawn by any store.
 static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
-/// An owner as it stands. Replaced whole when it changes.
+/// An owner as it stands. Replaced whole when it changes, so nothing in it has room to grow.
 #[derive(Clone)]
 pub(crate) struct Owner {
     pub(crate) id: OwnerId,
-    pub(crate) parents: Vec<OwnerId>,
+    pub(crate) parents: Box<[OwnerId]>,
     /// In the order in which they were added.
-    pub(crate) limits: Vec<Arc<Entry>>,
+    pub(crate) limits: Box<[Arc<Entry>]>,
     /// How many owners have this one for a parent.
-    pub(crate) children: usize,
+    pub(crate) children: u32,
 }
 
 impl Owner {
     /// An owner without parents, limits and children.
     pub(crate) fn new(id: &OwnerId) -> Self {
-        Self { id: id.clone(), parents: Vec::new(), limits: Vec::new(), children: 0 }
+        Self { id: id.clone(), parents: Box::default(), limits: Box::default(), children: 0 }
     }
 }
 

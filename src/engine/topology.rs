@@ -255,17 +255,17 @@ pub(crate) fn set_limit(
     let anchor = anchor.unwrap_or(at.now);
     let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);
     let entry = Arc::new(entry);
-    let mut with = owned(store, owner);
-    with.limits.push(Arc::clone(&entry));
+    let before = owned(store, owner);
+    let limits = before.limits.iter().chain([&entry]).cloned().collect();
     changes.set_limit(&entry);
-    changes.set_owner(with);
+    changes.set_owner(Owner { limits, ..before });
     Upserted::Created
 }
 
 pub(crate) fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
-    let mut without = owned(store, &entry.owner);
-    without.limits.retain(|other| other.id != entry.id);
-    changes.set_owner(without);
+    let before = owned(store, &entry.owner);
+    let limits = before.limits.iter().filter(|other| other.id != entry.id).cloned().collect();
+    changes.set_owner(Owner { limits, ..before });
     changes.remove_limit(&entry.id);
 }
 
@@ -278,12 +278,12 @@ pub(crate) fn set_parents(
 ) -> Upserted {
     let known = store.owner(owner.as_str());
     if let Some(before) = &known {
-        if before.parents == parents {
+        if *before.parents == *parents {
             return Upserted::Unchanged;
         }
         count_children(store, changes, &before.parents, |children| children - 1);
     }
-    changes.set_owner(Owner { parents: parents.to_vec(), ..owned(store, owner) });
+    changes.set_owner(Owner { parents: parents.into(), ..owned(store, owner) });
     count_children(store, changes, parents, |children| children + 1);
     if known.is_some() { Upserted::Changed } else { Upserted::Created }
 }
@@ -302,7 +302,7 @@ fn count_children(
     store: &Store,
     changes: &Changes,
     parents: &[OwnerId],
-    count: impl Fn(usize) -> usize,
+    count: impl Fn(u32) -> u32,
 ) {
     for parent in parents {
         let mut counted = owned(store, parent);
