@@ -1,6 +1,6 @@
 //! Where owners and limits are found by their ids.
 //!
-//! The only room that names dashmap (in `store/shelf.rs`) and parking_lot. No guard leaves it:
+//! The only room that names hashbrown and parking_lot. No guard leaves it:
 //! lookups hand out an `Arc`, and nothing of a caller runs while a shard is locked, except that
 //! [`Store::change`] holds the one writer's lock around a caller's changes, which lookups never
 //! wait for.
@@ -110,6 +110,16 @@ impl Store {
         self.owners.all()
     }
 
+    /// How many owners there are.
+    pub(crate) fn owners_len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// How many limits there are.
+    pub(crate) fn limits_len(&self) -> usize {
+        self.limits.len()
+    }
+
     /// All limits, as [`Store::owners`].
     pub(crate) fn limits(&self) -> Vec<Arc<Entry>> {
         self.limits.all()
@@ -128,10 +138,16 @@ pub(crate) struct Changes<'a> {
 }
 
 impl Changes<'_> {
+    /// Makes room for so many owners and limits in all.
+    pub(crate) fn reserve(&self, owners: usize, limits: usize) {
+        self.store.owners.reserve(owners);
+        self.store.limits.reserve(limits);
+    }
+
     pub(crate) fn set_owner(&self, owner: Owner) {
         self.made.set(true);
         let pair = owner.id.is_pair();
-        let fresh = self.store.owners.put(Arc::new(owner));
+        let fresh = self.store.owners.put(Arc::new(owner)).is_none();
         if fresh && pair {
             // Relaxed: see `has_pairs`.
             self.store.pairs.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +156,7 @@ impl Changes<'_> {
 
     pub(crate) fn remove_owner(&self, id: &OwnerId) {
         self.made.set(true);
-        let known = self.store.owners.remove(id.as_str());
+        let known = self.store.owners.remove(id.as_str()).is_some();
         if known && id.is_pair() {
             // Relaxed: see `has_pairs`.
             self.store.pairs.fetch_sub(1, Ordering::Relaxed);

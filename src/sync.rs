@@ -10,7 +10,7 @@
 //! | [`ArcCell`] | `ArcSwap` | a loom mutex around an `Arc`, compared by pointer |
 //! | [`Arc`] | `std` | loom's, which also reports leaks |
 //!
-//! arc-swap, dashmap and parking_lot are invisible to loom, which is why they stay out of
+//! arc-swap and parking_lot are invisible to loom, which is why they stay out of
 //! everything that decides money.
 
 #[cfg(not(tollkeeper_loom))]

@@ -185,8 +185,15 @@ impl Engine {
                 if store.owner(owner.as_str()).is_none() {
                     return Err(TopologyError::UnknownOwner { owner: owner.clone() });
                 }
-                check_limit(store, owner, limit, &plan)?;
-                Ok(set_limit(store, changes, owner, limit, &Arc::new(plan), None, at))
+                let found = check_limit(store, owner, limit, &plan)?;
+                let (entry, upserted) =
+                    put_limit(changes, found, (owner, limit), &Arc::new(plan), None, at);
+                if upserted == Upserted::Created {
+                    let before = owned(store, owner);
+                    let limits = before.limits.iter().cloned().chain([entry]).collect();
+                    changes.set_owner(Owner { limits, ..before });
+                }
+                Ok(upserted)
             })
         })
     }
@@ -216,14 +223,14 @@ pub(crate) fn plan_of(limit: &LimitId, definition: &Limit) -> Result<Plan, Topol
     definition.plan().map_err(|error| TopologyError::Limit { limit: limit.clone(), error })
 }
 
-/// Whether a limit may be given this plan.
+/// The limit of this id, if there is one and it may be given this plan.
 pub(crate) fn check_limit(
     store: &Store,
     owner: &OwnerId,
     limit: &LimitId,
     plan: &Plan,
-) -> Result<(), TopologyError> {
-    let Some(entry) = store.limit(limit.as_str()) else { return Ok(()) };
+) -> Result<Option<Arc<Entry>>, TopologyError> {
+    let Some(entry) = store.limit(limit.as_str()) else { return Ok(None) };
     if entry.owner != *owner {
         let owner = entry.owner.clone();
         return Err(TopologyError::LimitOfOther { limit: limit.clone(), owner });
@@ -232,37 +239,33 @@ pub(crate) fn check_limit(
     if kind != plan.kind {
         return Err(TopologyError::KindChanged { limit: limit.clone(), kind });
     }
-    Ok(())
+    Ok(Some(entry))
 }
 
-/// Creates a limit of an owner that exists, or changes its plan.
-pub(crate) fn set_limit(
-    store: &Store,
+/// Changes the plan of a limit that was found, or creates one, which is not its owner's yet.
+pub(crate) fn put_limit(
     changes: &Changes,
-    owner: &OwnerId,
-    limit: &LimitId,
+    found: Option<Arc<Entry>>,
+    (owner, limit): (&OwnerId, &LimitId),
     plan: &Arc<Plan>,
     anchor: Option<Timestamp>,
     at: &At,
-) -> Upserted {
-    if let Some(entry) = store.limit(limit.as_str()) {
+) -> (Arc<Entry>, Upserted) {
+    if let Some(entry) = found {
         if !entry.replan(plan, anchor, at) {
-            return Upserted::Unchanged;
+            return (entry, Upserted::Unchanged);
         }
         changes.replanned();
-        return Upserted::Changed;
+        return (entry, Upserted::Changed);
     }
     let anchor = anchor.unwrap_or(at.now);
     let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);
     let entry = Arc::new(entry);
-    let before = owned(store, owner);
-    let limits = before.limits.iter().chain([&entry]).cloned().collect();
     changes.set_limit(&entry);
-    changes.set_owner(Owner { limits, ..before });
-    Upserted::Created
+    (entry, Upserted::Created)
 }
 
-pub(crate) fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
+fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
     let before = owned(store, &entry.owner);
     let limits = before.limits.iter().filter(|other| other.id != entry.id).cloned().collect();
     changes.set_owner(Owner { limits, ..before });
@@ -270,12 +273,7 @@ pub(crate) fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
 }
 
 /// Creates an owner or changes its parents, which have been checked.
-pub(crate) fn set_parents(
-    store: &Store,
-    changes: &Changes,
-    owner: &OwnerId,
-    parents: &[OwnerId],
-) -> Upserted {
+fn set_parents(store: &Store, changes: &Changes, owner: &OwnerId, parents: &[OwnerId]) -> Upserted {
     let known = store.owner(owner.as_str());
     if let Some(before) = &known {
         if *before.parents == *parents {
@@ -289,7 +287,7 @@ pub(crate) fn set_parents(
 }
 
 /// Removes an owner that is no parent, and its limits.
-pub(crate) fn drop_owner(store: &Store, changes: &Changes, owner: &OwnerId) {
+fn drop_owner(store: &Store, changes: &Changes, owner: &OwnerId) {
     let gone = owned(store, owner);
     count_children(store, changes, &gone.parents, |children| children - 1);
     for entry in &gone.limits {
