@@ -10,7 +10,10 @@ use crate::sync::Text;
 const BYTES_MAX: usize = 256;
 
 /// Whom limits hang on: a key, a team, a customer, a provider, a model, or whatever kind of thing
-/// a gateway has. Cheap to clone.
+/// a gateway has.
+///
+/// Cheap to clone: up to 15 bytes of text are in the id itself, which is 16 bytes large; longer
+/// texts are shared by its clones.
 ///
 /// The text form is `kind:name`, as in `key:k1`. The kind is `[a-z][a-z0-9_-]*`; the name is any
 /// text without control characters and `&`, so it may contain colons. Both have 1 to 256 bytes.
@@ -31,7 +34,8 @@ const BYTES_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(Text);
 
-/// Which limit it is: 1 to 256 bytes of any text without control characters. Cheap to clone.
+/// Which limit it is: 1 to 256 bytes of any text without control characters. Cheap to clone, like
+/// an [`OwnerId`].
 ///
 /// ```
 /// use tollkeeper::LimitId;
@@ -110,15 +114,8 @@ impl OwnerId {
     ///
     /// [`IdError`] saying what is wrong with the kind or the name.
     pub fn new(kind: &str, name: &str) -> Result<OwnerId, IdError> {
-        check("owner's kind", kind)?;
-        let letter = |b: u8| b.is_ascii_lowercase();
-        let follows = |b: u8| letter(b) || b.is_ascii_digit() || b == b'_' || b == b'-';
-        if !kind.bytes().next().is_some_and(letter) || !kind.bytes().all(follows) {
-            return Err(IdError::Kind { kind: kind.to_owned() });
-        }
-        check("owner's name", name)?;
-        check_characters("owner's name", name, |c| c.is_control() || c == '&')?;
-        Ok(OwnerId(format!("{kind}:{name}").into()))
+        check_single(kind, name)?;
+        Ok(OwnerId(join(kind, ":", name)))
     }
 
     /// The owner that stands for two owners together. The order does not matter.
@@ -135,7 +132,7 @@ impl OwnerId {
             return Err(IdError::PairOfOne { owner: one.clone() });
         }
         let (first, second) = (one.min(other), one.max(other));
-        Ok(OwnerId(format!("{first}&{second}").into()))
+        Ok(OwnerId(join(&first.0, "&", &second.0)))
     }
 
     /// The two owners of a pair, in order; none for a single owner.
@@ -181,7 +178,7 @@ impl FromStr for OwnerId {
 
     fn from_str(text: &str) -> Result<OwnerId, IdError> {
         let single = |text: &str| match text.split_once(':') {
-            Some((kind, name)) => OwnerId::new(kind, name),
+            Some((kind, name)) => check_single(kind, name).map(|()| OwnerId(text.into())),
             None => Err(IdError::NoKind { text: text.chars().take(64).collect() }),
         };
         match text.split_once('&') {
@@ -215,6 +212,25 @@ impl FromStr for LimitId {
     fn from_str(text: &str) -> Result<LimitId, IdError> {
         LimitId::new(text)
     }
+}
+
+/// Checks the kind and the name of an owner that is no pair.
+fn check_single(kind: &str, name: &str) -> Result<(), IdError> {
+    check("owner's kind", kind)?;
+    let letter = |b: u8| b.is_ascii_lowercase();
+    let follows = |b: u8| letter(b) || b.is_ascii_digit() || b == b'_' || b == b'-';
+    if !kind.bytes().next().is_some_and(letter) || !kind.bytes().all(follows) {
+        return Err(IdError::Kind { kind: kind.to_owned() });
+    }
+    check("owner's name", name)?;
+    check_characters("owner's name", name, |c| c.is_control() || c == '&')
+}
+
+/// One text, in no more bytes than it needs.
+fn join(first: &str, between: &str, second: &str) -> Text {
+    let mut text = Text::with_capacity(first.len() + between.len() + second.len());
+    [first, between, second].into_iter().for_each(|part| text.push_str(part));
+    text
 }
 
 /// Checks a length.

@@ -1,8 +1,9 @@
 //! Where owners and limits are found by their ids.
 //!
-//! The only room that names dashmap and parking_lot. No guard leaves it: lookups hand out an `Arc`,
-//! and nothing of a caller runs while a shard is locked, except that [`Store::change`] holds the
-//! one writer's lock around a caller's changes, which lookups never wait for.
+//! The only room that names hashbrown and parking_lot. No guard leaves it:
+//! lookups hand out an `Arc`, and nothing of a caller runs while a shard is locked, except that
+//! [`Store::change`] holds the one writer's lock around a caller's changes, which lookups never
+//! wait for.
 //!
 //! # Versions
 //!
@@ -11,32 +12,55 @@
 //! version older than that change, and is resolved again. Versions are drawn from one sequence for
 //! the whole process: a route of another store never has this one's.
 
+mod shelf;
+
 use std::cell::Cell;
 
-use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use crate::entry::Entry;
 use crate::id::{LimitId, OwnerId};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
+use shelf::{Named, Shelf};
+
 /// The last version drawn by any store.
 static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
-/// An owner as it stands. Replaced whole when it changes.
-#[derive(Clone, Default)]
+/// An owner as it stands. Replaced whole when it changes, so nothing in it has room to grow.
+#[derive(Clone)]
 pub(crate) struct Owner {
-    pub(crate) parents: Vec<OwnerId>,
+    pub(crate) id: OwnerId,
+    pub(crate) parents: Box<[OwnerId]>,
     /// In the order in which they were added.
-    pub(crate) limits: Vec<Arc<Entry>>,
+    pub(crate) limits: Box<[Arc<Entry>]>,
     /// How many owners have this one for a parent.
-    pub(crate) children: usize,
+    pub(crate) children: u32,
+}
+
+impl Owner {
+    /// An owner without parents, limits and children.
+    pub(crate) fn new(id: &OwnerId) -> Self {
+        Self { id: id.clone(), parents: Box::default(), limits: Box::default(), children: 0 }
+    }
+}
+
+impl Named for Owner {
+    fn name(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Named for Entry {
+    fn name(&self) -> &str {
+        self.id.as_str()
+    }
 }
 
 /// Owners and limits by id.
 pub(crate) struct Store {
-    owners: DashMap<OwnerId, Arc<Owner>>,
-    limits: DashMap<LimitId, Arc<Entry>>,
+    owners: Shelf<Owner>,
+    limits: Shelf<Entry>,
     version: AtomicU64,
     /// How many owners are pairs. While there are none, no route looks for them.
     pairs: AtomicU64,
@@ -46,8 +70,8 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new() -> Self {
         Self {
-            owners: DashMap::new(),
-            limits: DashMap::new(),
+            owners: Shelf::new(),
+            limits: Shelf::new(),
             version: AtomicU64::new(draw_version()),
             pairs: AtomicU64::new(0),
             writer: Mutex::new(()),
@@ -73,22 +97,32 @@ impl Store {
         result
     }
 
-    pub(crate) fn owner(&self, id: &OwnerId) -> Option<Arc<Owner>> {
-        self.owners.get(id).map(|owner| Arc::clone(&owner))
+    pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner>> {
+        self.owners.get(id)
     }
 
-    pub(crate) fn limit(&self, id: &LimitId) -> Option<Arc<Entry>> {
-        self.limits.get(id).map(|entry| Arc::clone(&entry))
+    pub(crate) fn limit(&self, id: &str) -> Option<Arc<Entry>> {
+        self.limits.get(id)
     }
 
-    /// All limits there were at some moment of the call. Each that was there throughout is in it.
+    /// All owners there were at some moment of the call. Each that was there throughout is in it.
+    pub(crate) fn owners(&self) -> Vec<Arc<Owner>> {
+        self.owners.all()
+    }
+
+    /// How many owners there are.
+    pub(crate) fn owners_len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// How many limits there are.
+    pub(crate) fn limits_len(&self) -> usize {
+        self.limits.len()
+    }
+
+    /// All limits, as [`Store::owners`].
     pub(crate) fn limits(&self) -> Vec<Arc<Entry>> {
-        self.limits.iter().map(|entry| Arc::clone(entry.value())).collect()
-    }
-
-    /// All owners' ids, as [`Store::limits`].
-    pub(crate) fn owners(&self) -> Vec<OwnerId> {
-        self.owners.iter().map(|owner| owner.key().clone()).collect()
+        self.limits.all()
     }
 
     pub(crate) fn has_pairs(&self) -> bool {
@@ -104,10 +138,17 @@ pub(crate) struct Changes<'a> {
 }
 
 impl Changes<'_> {
-    pub(crate) fn set_owner(&self, id: &OwnerId, owner: Owner) {
+    /// Makes room for so many owners and limits in all.
+    pub(crate) fn reserve(&self, owners: usize, limits: usize) {
+        self.store.owners.reserve(owners);
+        self.store.limits.reserve(limits);
+    }
+
+    pub(crate) fn set_owner(&self, owner: Owner) {
         self.made.set(true);
-        let fresh = self.store.owners.insert(id.clone(), Arc::new(owner)).is_none();
-        if fresh && id.is_pair() {
+        let pair = owner.id.is_pair();
+        let fresh = self.store.owners.put(Arc::new(owner)).is_none();
+        if fresh && pair {
             // Relaxed: see `has_pairs`.
             self.store.pairs.fetch_add(1, Ordering::Relaxed);
         }
@@ -115,7 +156,7 @@ impl Changes<'_> {
 
     pub(crate) fn remove_owner(&self, id: &OwnerId) {
         self.made.set(true);
-        let known = self.store.owners.remove(id).is_some();
+        let known = self.store.owners.remove(id.as_str()).is_some();
         if known && id.is_pair() {
             // Relaxed: see `has_pairs`.
             self.store.pairs.fetch_sub(1, Ordering::Relaxed);
@@ -124,7 +165,7 @@ impl Changes<'_> {
 
     pub(crate) fn set_limit(&self, entry: &Arc<Entry>) {
         self.made.set(true);
-        self.store.limits.insert(entry.id.clone(), Arc::clone(entry));
+        self.store.limits.put(Arc::clone(entry));
     }
 
     /// Says that a limit's plan has changed, which routes keep a copy of.
@@ -134,7 +175,7 @@ impl Changes<'_> {
 
     pub(crate) fn remove_limit(&self, id: &LimitId) {
         self.made.set(true);
-        self.store.limits.remove(id);
+        self.store.limits.remove(id.as_str());
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`Arc`] | `std` | loom's, which also reports leaks |
 //! | [`Lazy`] | `OnceBox`, lock-free | `OnceLock` |
 //!
-//! arc-swap, dashmap and parking_lot are invisible to loom, which is why they stay out of
+//! arc-swap and parking_lot are invisible to loom, which is why they stay out of
 //! everything that decides money.
 
 #[cfg(not(tollkeeper_loom))]
@@ -23,9 +23,9 @@ mod real {
     /// The integer behind [`AtomicWord`].
     pub(crate) type Bits = u128;
 
-    /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
-    /// not see it and both worlds use the same type.
-    pub(crate) type Text = std::sync::Arc<str>;
+    /// Text in 16 bytes: up to 15 bytes of it are in place, more are shared by clones. It shares
+    /// bytes and synchronises nothing, so loom need not see it and both worlds use the same type.
+    pub(crate) type Text = ecow::EcoString;
 
     /// A value that is made when it is first asked for, and takes one pointer until then.
     pub(crate) struct Lazy<T>(once_cell::race::OnceBox<T>);
@@ -93,9 +93,9 @@ mod modelled {
     /// The integer behind [`AtomicWord`]: half as wide, so that loom can model it.
     pub(crate) type Bits = u64;
 
-    /// Immutable text that clones share. It shares bytes and synchronises nothing, so loom need
-    /// not see it and both worlds use the same type.
-    pub(crate) type Text = std::sync::Arc<str>;
+    /// Text in 16 bytes: up to 15 bytes of it are in place, more are shared by clones. It shares
+    /// bytes and synchronises nothing, so loom need not see it and both worlds use the same type.
+    pub(crate) type Text = ecow::EcoString;
 
     /// Made once by a lock of std: who makes it first decides nothing that loom should explore.
     pub(crate) struct Lazy<T>(std::sync::OnceLock<Box<T>>);

@@ -4,7 +4,7 @@
 mod kit;
 
 use kit::*;
-use tollkeeper::{Budget, Concurrency, Peek, RateLimit, Route, Usage};
+use tollkeeper::{Budget, Concurrency, LimitId, OwnerId, Peek, RateLimit, Route, Usage};
 
 /// A kept route of five owners with a budget, tokens and requests each, and one slot in flight.
 fn route(kit: &Kit) -> Route {
@@ -52,6 +52,18 @@ fn decisions_allocate_nothing() {
     assert_eq!(events, 0, "nothing was worth an event");
     // A subscriber's queue is allocated beforehand; the event itself holds two counted texts.
     assert_eq!(allocations(uncertain), 0, "reserve, dispatch and drop");
+}
+
+/// What an id costs. A short one is in place, a long one shares its text with its clones.
+#[test]
+fn short_ids_and_clones_of_long_ones_allocate_nothing() {
+    let short = || drop(("key:00000001".parse::<OwnerId>(), LimitId::new("a limit, 15 by")));
+    assert_eq!(allocations(short), 0, "short ids");
+    let name = "n".repeat(200);
+    let long = || (OwnerId::new("key", &name).expect("a name"), LimitId::new(&name));
+    assert_eq!(allocations(|| drop(long())), 2, "long ids");
+    let made = long();
+    assert_eq!(allocations(|| drop(made.clone())), 0, "clones of long ids");
 }
 
 /// The counter counts: a denial, which lists what binds, is not for nothing.

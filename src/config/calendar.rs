@@ -6,17 +6,19 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::form::{Form, Table, Text, Whole, Word};
+use crate::sync;
 use crate::time::{Alignment, Period, PeriodError, Weekday, Zone};
 
 /// The text of a period. What it means depends on whether there is a calendar beside it.
-pub(super) struct Length(pub(super) String);
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Length(pub(super) sync::Text);
 
 impl Word for Length {
     const EXPECTED: &'static str = "a period as text, such as \"1h30m\", \"1M\" or \"never\"";
     type Wrong = Infallible;
 
     fn read(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -42,7 +44,7 @@ impl Word for Weekday {
 type Month = Whole<1, 12>;
 
 /// `calendar = {}` is UTC, weeks from Monday, years from January.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, PartialEq, Eq, Hash)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CalendarDocument {
     zone: Option<Text<Zone>>,
@@ -72,7 +74,6 @@ impl CalendarDocument {
 
 /// A rolling period, or one on the calendar if there is one.
 pub(super) fn period(
-    at: &str,
     Text(Length(text)): &Text<Length>,
     calendar: Option<&Table<CalendarDocument>>,
 ) -> Result<Period, ConfigError> {
@@ -80,5 +81,5 @@ pub(super) fn period(
         None => text.parse(),
         Some(Table(calendar)) => Period::calendar(text, &calendar.alignment()),
     }
-    .map_err(|error| ConfigError::at(format_args!("{at}.period"), error))
+    .map_err(|error| ConfigError::at("period", error))
 }

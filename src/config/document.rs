@@ -1,38 +1,145 @@
 //! The form of a configuration document, and its limits' way into definitions.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
 
-use super::calendar::{CalendarDocument, Length, period};
-use super::form::{Form, Table, Text, Whole, Word};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::calendar::{CalendarDocument, Length};
+use super::definitions::{Definitions, Written};
+use super::form::{Form, List, Table, Text, Whole, Word};
 use super::rate::RequestsDocument;
+use super::tokens::TokensDocument;
+use super::trail::{self, Fields};
 use super::{ConfigError, LimitConfig, OwnerConfig};
-use crate::budget::Budget;
-use crate::concurrency::Concurrency;
 use crate::counter::SETTLED_MAX;
 use crate::id::{LimitId, OwnerId};
-use crate::limit::Limit;
-use crate::plan::LimitError;
-use crate::rate_limit::RateLimit;
-use crate::sync::Arc;
 use crate::time::Timestamp;
-use crate::units::{DecimalError, Money, Price, PriceTable, TokenWeights};
+use crate::units::{DecimalError, Money, Price, PriceTable};
 
 /// As much as a counter can count.
 pub(super) type Amount = Whole<0, SETTLED_MAX>;
 
-type Percent = Whole<1, 100>;
+pub(super) type Percent = Whole<1, 100>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What has been read of a document. It is read owner by owner and, in TOML, piece by piece: the
+/// whole of it as it is written would take several times the memory of what it means.
+#[derive(Default)]
 pub(super) struct Document {
-    #[serde(default)]
-    owners: Vec<Table<OwnerDocument>>,
-    #[serde(default)]
-    prices: Vec<Table<PriceDocument>>,
+    owners: Vec<OwnerConfig>,
+    prices: Option<PriceTable>,
+    definitions: Definitions,
+    /// What is wrong with the meaning of what has been read, first of all. What is wrong with the
+    /// form of what follows is told instead.
+    problem: Option<ConfigError>,
 }
 
-impl Form for Document {
-    const EXPECTED: &'static str = "a table that may have owners and prices";
+impl Document {
+    /// Reads a document or a piece of one. An error of the form comes with its path.
+    pub(super) fn read<'de, D: Deserializer<'de>>(
+        &mut self,
+        reader: D,
+    ) -> Result<(), (String, D::Error)> {
+        trail::follow(|| reader.deserialize_map(Root(self)))
+    }
+
+    /// The owners and prices, if their meaning is right each for itself.
+    pub(super) fn finish(self) -> Result<(Vec<OwnerConfig>, PriceTable), ConfigError> {
+        match self.problem {
+            Some(problem) => Err(problem),
+            None => Ok((self.owners, self.prices.unwrap_or_default())),
+        }
+    }
+
+    fn add_owner(&mut self, owner: OwnerDocument) {
+        if self.problem.is_none() {
+            let index = self.owners.len();
+            match owner.config(&mut self.definitions) {
+                Ok(owner) => self.owners.push(owner),
+                Err(problem) => {
+                    self.problem = Some(problem.within(format_args!("owners[{index}]")));
+                }
+            }
+        }
+    }
+
+    fn set_prices(&mut self, prices: List<Table<PriceDocument>>) {
+        let table = self.prices.insert(PriceTable::new());
+        for (index, Table(price)) in prices.0.into_iter().enumerate() {
+            if table.insert(&price.model, price.price()).is_some() {
+                let problem = format!("the model {} is there twice; each once", price.model);
+                let at = format_args!("prices[{index}].model");
+                self.problem.get_or_insert(ConfigError::at(at, problem));
+            }
+        }
+    }
+}
+
+/// The table that a document is.
+struct Root<'a>(&'a mut Document);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum RootField {
+    Owners,
+    Prices,
+}
+
+impl<'de> Visitor<'de> for Root<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table that may have owners and prices")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let mut fields = Fields::of(map);
+        let mut owners = false;
+        while let Some(field) = fields.next_key()? {
+            match field {
+                RootField::Owners if std::mem::replace(&mut owners, true) => {
+                    return Err(A::Error::duplicate_field("owners"));
+                }
+                RootField::Owners => fields.next_value_seed(Owners(self.0))?,
+                RootField::Prices if self.0.prices.is_some() => {
+                    return Err(A::Error::duplicate_field("prices"));
+                }
+                RootField::Prices => self.0.set_prices(fields.next_value()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The list of owners, each of which is taken in before the next is read.
+struct Owners<'a>(&'a mut Document);
+
+impl<'de> DeserializeSeed<'de> for Owners<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Owners<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let seed = PhantomData::<Table<OwnerDocument>>;
+            match seq.next_element_seed(trail::at(index, seed))? {
+                Some(Table(owner)) => self.0.add_owner(owner),
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -40,13 +147,13 @@ impl Form for Document {
 struct OwnerDocument {
     id: OwnerId,
     #[serde(default)]
-    parents: Vec<OwnerId>,
+    parents: List<OwnerId>,
     #[serde(default)]
-    budgets: Vec<Table<BudgetDocument>>,
+    budgets: List<Table<BudgetDocument>>,
     #[serde(default)]
-    rate_limits: Vec<Table<RateLimitDocument>>,
+    rate_limits: List<Table<RateLimitDocument>>,
     #[serde(default)]
-    concurrency: Vec<Table<ConcurrencyDocument>>,
+    concurrency: List<Table<ConcurrencyDocument>>,
 }
 
 impl Form for OwnerDocument {
@@ -65,7 +172,7 @@ struct BudgetDocument {
     calendar: Option<Table<CalendarDocument>>,
     anchor: Option<Timestamp>,
     #[serde(default)]
-    thresholds: Vec<Percent>,
+    thresholds: List<Percent>,
 }
 
 impl Form for BudgetDocument {
@@ -80,38 +187,11 @@ struct RateLimitDocument {
     requests: Option<RequestsDocument>,
     anchor: Option<Timestamp>,
     #[serde(default)]
-    thresholds: Vec<Percent>,
+    thresholds: List<Percent>,
 }
 
 impl Form for RateLimitDocument {
     const EXPECTED: &'static str = "a table with id and tokens, requests or both";
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokensDocument {
-    /// Without one the tokens are counted and never deny.
-    limit: Option<Amount>,
-    period: Text<Length>,
-    calendar: Option<Table<CalendarDocument>>,
-    #[serde(default)]
-    weights: Table<WeightsDocument>,
-}
-
-impl Form for TokensDocument {
-    const EXPECTED: &'static str = "a table with limit and period";
-}
-
-/// Thousandths of a token.
-struct Weight(u32);
-
-impl Word for Weight {
-    const EXPECTED: &'static str = "a weight as text, such as \"0.1\"";
-    type Wrong = DecimalError;
-
-    fn read(text: &str) -> Result<Self, DecimalError> {
-        TokenWeights::parse_weight(text).map(Weight)
-    }
 }
 
 /// Parts per million.
@@ -124,21 +204,6 @@ impl Word for Multiplier {
     fn read(text: &str) -> Result<Self, DecimalError> {
         Price::parse_multiplier(text).map(Multiplier)
     }
-}
-
-/// What tokens count for, as decimal texts. A kind that is not named counts one each.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct WeightsDocument {
-    input: Option<Text<Weight>>,
-    output: Option<Text<Weight>>,
-    cached: Option<Text<Weight>>,
-    cache_write: Option<Text<Weight>>,
-}
-
-impl Form for WeightsDocument {
-    const EXPECTED: &'static str = "a table of weights as text, such as \
-        { cached = \"0.1\" }, for input, output, cached, cache_write";
 }
 
 #[derive(Deserialize)]
@@ -169,89 +234,50 @@ impl Form for PriceDocument {
     const EXPECTED: &'static str = "a table with model, input and output";
 }
 
-impl Document {
-    pub(super) fn owners(&self) -> Result<Vec<OwnerConfig>, ConfigError> {
-        self.owners
-            .iter()
-            .enumerate()
-            .map(|(index, owner)| owner.0.config(&format!("owners[{index}]")))
-            .collect()
-    }
-
-    pub(super) fn prices(&self) -> Result<PriceTable, ConfigError> {
-        let mut table = PriceTable::new();
-        for (index, Table(price)) in self.prices.iter().enumerate() {
-            if table.insert(&price.model, price.price()).is_some() {
-                let problem = format!("the model {} is there twice; each once", price.model);
-                return Err(ConfigError::at(format_args!("prices[{index}].model"), problem));
-            }
-        }
-        Ok(table)
-    }
-}
-
 impl OwnerDocument {
-    fn config(&self, at: &str) -> Result<OwnerConfig, ConfigError> {
-        let mut limits = Vec::new();
-        for (index, Table(budget)) in self.budgets.iter().enumerate() {
-            limits.push(budget.config(&format!("{at}.budgets[{index}]"))?);
+    fn config(self, definitions: &mut Definitions) -> Result<OwnerConfig, ConfigError> {
+        let (budgets, rate_limits) = (self.budgets.0, self.rate_limits.0);
+        let concurrency = self.concurrency.0;
+        let count = budgets.len() + rate_limits.len() + concurrency.len();
+        let mut limits = Vec::with_capacity(count);
+        for (index, Table(budget)) in budgets.into_iter().enumerate() {
+            let limit = budget.config(definitions);
+            limits.push(limit.map_err(|e| e.within(format_args!("budgets[{index}]")))?);
         }
-        for (index, Table(rate_limit)) in self.rate_limits.iter().enumerate() {
-            limits.push(rate_limit.config(&format!("{at}.rate_limits[{index}]"))?);
+        for (index, Table(rate_limit)) in rate_limits.into_iter().enumerate() {
+            let limit = rate_limit.config(definitions);
+            limits.push(limit.map_err(|e| e.within(format_args!("rate_limits[{index}]")))?);
         }
-        for (index, Table(concurrency)) in self.concurrency.iter().enumerate() {
-            let at = format!("{at}.concurrency[{index}]");
-            let definition = Concurrency::new(concurrency.limit.0);
-            limits.push(limit(&at, &concurrency.id, definition.into(), None)?);
+        for (index, Table(concurrency)) in concurrency.into_iter().enumerate() {
+            let limit = concurrency.config(definitions);
+            limits.push(limit.map_err(|e| e.within(format_args!("concurrency[{index}]")))?);
         }
-        Ok(OwnerConfig { id: self.id.clone(), parents: self.parents.clone(), limits })
+        Ok(OwnerConfig { id: self.id, parents: self.parents.0.into(), limits: limits.into() })
     }
 }
 
 impl BudgetDocument {
-    fn config(&self, at: &str) -> Result<LimitConfig, ConfigError> {
-        let period = period(at, &self.period, self.calendar.as_ref())?;
-        let budget = match self.limit {
-            Some(limit) => Budget::new(limit, period),
-            None => Budget::uncapped(period),
-        };
-        let budget = budget.thresholds(&percent(&self.thresholds));
-        limit(at, &self.id, budget.into(), self.anchor)
+    fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
+        let Self { id, limit, period, calendar, anchor, thresholds } = self;
+        let written = Written::Budget { limit, period, calendar, thresholds };
+        let definition = definitions.of(written)?;
+        Ok(LimitConfig { id, definition, anchor })
     }
 }
 
 impl RateLimitDocument {
-    fn config(&self, at: &str) -> Result<LimitConfig, ConfigError> {
-        let mut rate_limit = RateLimit::new().thresholds(&percent(&self.thresholds));
-        if let Some(Table(tokens)) = &self.tokens {
-            let at = format!("{at}.tokens");
-            let period = period(&at, &tokens.period, tokens.calendar.as_ref())?;
-            let weights = tokens.weights.0.weights();
-            rate_limit =
-                rate_limit.tokens(tokens.limit.map(|limit| limit.0), period).weights(weights);
-        }
-        if let Some(requests) = &self.requests {
-            let at = format!("{at}.requests");
-            let period = period(&at, &requests.period, requests.calendar.as_ref())?;
-            rate_limit = rate_limit.requests(requests.limit, period);
-        }
-        limit(at, &self.id, rate_limit.into(), self.anchor)
+    fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
+        let Self { id, tokens, requests, anchor, thresholds } = self;
+        let tokens = tokens.map(|Table(tokens)| tokens);
+        let definition = definitions.of(Written::RateLimit { tokens, requests, thresholds })?;
+        Ok(LimitConfig { id, definition, anchor })
     }
 }
 
-impl WeightsDocument {
-    fn weights(&self) -> TokenWeights {
-        let or = |weight: &Option<Text<Weight>>, otherwise| match weight {
-            Some(Text(Weight(thousandths))) => *thousandths,
-            None => otherwise,
-        };
-        let one = TokenWeights::default();
-        TokenWeights {
-            input: or(&self.input, one.input),
-            output: or(&self.output, one.output),
-            cached: or(&self.cached, one.cached),
-            cache_write: or(&self.cache_write, one.cache_write),
-        }
+impl ConcurrencyDocument {
+    fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
+        let definition = definitions.of(Written::Concurrency { limit: self.limit.0 })?;
+        Ok(LimitConfig { id: self.id, definition, anchor: None })
     }
 }
 
@@ -275,27 +301,4 @@ impl PriceDocument {
         }
         price
     }
-}
-
-fn percent(thresholds: &[Percent]) -> Vec<u8> {
-    thresholds.iter().map(|percent| u8::try_from(percent.0).expect("at most 100")).collect()
-}
-
-/// A definition with its plan, or what is wrong with it.
-fn limit(
-    at: &str,
-    id: &LimitId,
-    definition: Limit,
-    anchor: Option<Timestamp>,
-) -> Result<LimitConfig, ConfigError> {
-    let plan = definition.plan().map_err(|error| {
-        let field = match error {
-            LimitError::WeightlessTokens => ".tokens.weights",
-            LimitError::Threshold { .. } | LimitError::Thresholds { .. } => ".thresholds",
-            // Amounts were checked where they were read.
-            LimitError::TooLarge { .. } | LimitError::NothingCounted => "",
-        };
-        ConfigError::at(format_args!("{at}{field}"), error)
-    })?;
-    Ok(LimitConfig { id: id.clone(), definition, plan: Arc::new(plan), anchor })
 }

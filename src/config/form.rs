@@ -1,14 +1,16 @@
-//! What the parts of a document are made of: tables, texts, and numbers with a range.
+//! What the parts of a document are made of: tables, lists, texts, and numbers with a range.
 //!
 //! Serde's own errors name Rust's types, and its structs may be written as lists without names.
-//! Here an error says what the document may have, and a table is a table.
+//! Here an error says what the document may have, and where; and a table is a table.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+
+use super::trail::{Fields, at};
 
 /// What a table is, for errors where something else is in its place.
 pub(super) trait Form {
@@ -17,8 +19,13 @@ pub(super) trait Form {
 }
 
 /// Something that is written as a table and no other way.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq, Hash)]
 pub(super) struct Table<T>(pub(super) T);
+
+/// Reads a table whose beginning has been recognised.
+pub(super) fn table<'de, T: Deserialize<'de>, A: MapAccess<'de>>(map: A) -> Result<T, A::Error> {
+    T::deserialize(MapAccessDeserializer::new(Fields::of(map)))
+}
 
 impl<'de, T: Form + Deserialize<'de>> Deserialize<'de> for Table<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -36,7 +43,41 @@ impl<'de, T: Form + Deserialize<'de>> Visitor<'de> for OnlyTable<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+        table(map).map(Table)
+    }
+}
+
+/// A list, empty unless it is written.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(OnlyList(PhantomData))
+    }
+}
+
+struct OnlyList<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyList<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = seq.next_element_seed(at(list.len(), PhantomData))? {
+            list.push(element);
+        }
+        Ok(List(list))
     }
 }
 
@@ -52,6 +93,7 @@ pub(super) trait Word: Sized {
 }
 
 /// Something that is written as text and no other way.
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Text<T>(pub(super) T);
 
 impl<'de, T: Word> Deserialize<'de> for Text<T> {
@@ -75,7 +117,7 @@ impl<T: Word> Visitor<'_> for OnlyText<T> {
 }
 
 /// A whole number from `MIN` to `MAX`, written as a number.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Whole<const MIN: u64, const MAX: u64>(pub(super) u64);
 
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Whole<MIN, MAX> {

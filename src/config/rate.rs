@@ -3,16 +3,17 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::calendar::{CalendarDocument, Length};
 use super::document::Amount;
-use super::form::{Table, Text, Whole};
+use super::form::{Table, Text, Whole, table};
+use crate::sync;
 use crate::time::Period;
 use crate::units::parse_count;
 
 /// So many requests in a period.
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct RequestsDocument {
     /// Without one the requests are counted and never deny.
     pub(super) limit: Option<u64>,
@@ -51,16 +52,18 @@ impl<'de> Visitor<'de> for TextOrTable {
         let Whole(limit) = Amount::deserialize(limit.into_deserializer())?;
         // A unit alone is one of it.
         let one = period.starts_with(|first: char| first.is_ascii_alphabetic());
-        let period =
-            if one && period != "never" { format!("1{period}") } else { period.to_owned() };
+        let mut length = sync::Text::new();
+        if one && period != "never" {
+            length.push('1');
+        }
+        length.push_str(period);
         // Here rather than with the tables', because this is the text that it is wrong in.
-        let _: Period = period.parse().map_err(E::custom)?;
-        Ok(RequestsDocument { limit: Some(limit), period: Text(Length(period)), calendar: None })
+        let _: Period = length.parse().map_err(E::custom)?;
+        Ok(RequestsDocument { limit: Some(limit), period: Text(Length(length)), calendar: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let table = RateDocument::deserialize(MapAccessDeserializer::new(map))?;
-        let limit = table.limit.map(|limit| limit.0);
-        Ok(RequestsDocument { limit, period: table.period, calendar: table.calendar })
+        let RateDocument { limit, period, calendar } = table(map)?;
+        Ok(RequestsDocument { limit: limit.map(|limit| limit.0), period, calendar })
     }
 }

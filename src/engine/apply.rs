@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::{Config, ConfigError, OwnerConfig};
 use crate::engine::Engine;
-use crate::engine::topology::{
-    Upserted, check_limit, drop_limit, drop_owner, set_limit, set_parents,
-};
-use crate::entry::At;
+use crate::engine::topology::{Upserted, check_limit, put_limit};
+use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
 use crate::store::{Changes, Owner, Store};
+use crate::sync::Arc;
 
 /// What applying a document changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +40,8 @@ impl Engine {
         let prices = config.prices.clone();
         self.shared.with_now(|at| {
             store.change(|changes| {
-                check(store, config)?;
-                let applied = put_in_force(store, changes, config, at);
+                let found = check(store, config)?;
+                let applied = put_in_force(store, changes, config, found, at);
                 // In the same turn: of two documents one is in force, and not a mixture.
                 self.set_prices(prices);
                 Ok(applied)
@@ -51,74 +50,97 @@ impl Engine {
     }
 }
 
-fn check(store: &Store, config: &Config) -> Result<(), ConfigError> {
+/// The limits of the document that there are, each in its place, if they may be as it says.
+fn check(store: &Store, config: &Config) -> Result<Vec<Option<Arc<Entry>>>, ConfigError> {
+    let mut found = Vec::with_capacity(config.limits().count());
     for (index, owner) in config.owners.iter().enumerate() {
         for (place, limit) in owner.limits.iter().enumerate() {
-            check_limit(store, &owner.id, &limit.id, &limit.plan)
-                .map_err(|error| ConfigError::at(owner.path_of_limit(index, place), error))?;
+            let entry = check_limit(store, &owner.id, &limit.id, &limit.definition.plan);
+            found.push(entry.map_err(|e| ConfigError::at(owner.path_of_limit(index, place), e))?);
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-fn put_in_force(store: &Store, changes: &Changes, config: &Config, at: &At) -> Applied {
+fn put_in_force(
+    store: &Store,
+    changes: &Changes,
+    config: &Config,
+    found: Vec<Option<Arc<Entry>>>,
+    at: &At,
+) -> Applied {
     let mut applied = Applied::default();
-    // All owners before any parents: a document may name them in any order.
+    changes.reserve(config.owners.len(), found.len());
+    let children = count_children(config);
+    let mut found = found.into_iter();
     for owner in &config.owners {
-        if store.owner(&owner.id).is_none() {
-            changes.set_owner(&owner.id, Owner::default());
-        }
-    }
-    for owner in &config.owners {
-        set_parents(store, changes, &owner.id, &owner.parents);
-        for limit in &owner.limits {
-            let plan = &limit.plan;
-            match set_limit(store, changes, &owner.id, &limit.id, plan, limit.anchor, at) {
-                Upserted::Created => applied.created.push(limit.id.clone()),
-                Upserted::Changed => applied.changed.push(limit.id.clone()),
+        let limits = owner.limits.iter().zip(&mut found).map(|(limit, found)| {
+            let (id, plan) = (&limit.id, &limit.definition.plan);
+            let put = put_limit(changes, found, (&owner.id, id), plan, limit.anchor, at);
+            match put.1 {
+                Upserted::Created => applied.created.push(id.clone()),
+                Upserted::Changed => applied.changed.push(id.clone()),
                 Upserted::Unchanged => {}
             }
-        }
+            put.0
+        });
+        let limits = limits.collect();
+        let children = children.get(&owner.id).copied().unwrap_or_default();
+        put_owner(store, changes, owner, limits, children);
     }
     remove_others(store, changes, config, &mut applied);
-    for owner in &config.owners {
-        order_limits(store, changes, owner);
-    }
     applied
 }
 
-/// Puts the limits of an owner in the order of the document: they are checked in that order.
-fn order_limits(store: &Store, changes: &Changes, owner: &OwnerConfig) {
-    let Some(found) = store.owner(&owner.id) else { return };
-    if found.limits.iter().map(|entry| &entry.id).eq(owner.limits.iter().map(|limit| &limit.id)) {
-        return;
+/// How many owners have each for a parent, of those that are parents.
+fn count_children(config: &Config) -> HashMap<&OwnerId, u32> {
+    let mut children = HashMap::new();
+    for parent in config.owners.iter().flat_map(|owner| &owner.parents) {
+        *children.entry(parent).or_default() += 1;
     }
-    let limits = owner.limits.iter().filter_map(|limit| store.limit(&limit.id)).collect();
-    changes.set_owner(&owner.id, Owner { limits, ..Owner::clone(&found) });
+    children
 }
 
+/// Makes an owner the document's: its limits in the order of the document, in which they are
+/// checked. Its parents may come after it: a decision meanwhile passes over one that is not there
+/// yet, as it does over a limit that is not.
+fn put_owner(
+    store: &Store,
+    changes: &Changes,
+    owner: &OwnerConfig,
+    limits: Box<[Arc<Entry>]>,
+    children: u32,
+) {
+    let same = |known: Arc<Owner>| {
+        let entries = known.limits.iter().map(Arc::as_ptr);
+        known.children == children
+            && known.parents == owner.parents
+            && entries.eq(limits.iter().map(Arc::as_ptr))
+    };
+    if !store.owner(owner.id.as_str()).is_some_and(same) {
+        let (id, parents) = (owner.id.clone(), owner.parents.clone());
+        changes.set_owner(Owner { id, parents, limits, children });
+    }
+}
+
+/// Removes what the document does not have. What it has is there by now, so where there is no more
+/// than that, there is nothing to look for.
 fn remove_others(store: &Store, changes: &Changes, config: &Config, applied: &mut Applied) {
-    let kept: HashMap<&OwnerId, HashSet<&LimitId>> = config
-        .owners
-        .iter()
-        .map(|owner| (&owner.id, owner.limits.iter().map(|limit| &limit.id).collect()))
-        .collect();
-    for entry in store.limits() {
-        if !kept.get(&entry.owner).is_some_and(|limits| limits.contains(&entry.id)) {
-            drop_limit(store, changes, &entry);
+    if store.owners_len() > config.owners.len() {
+        let kept: HashSet<&OwnerId> = config.owners.iter().map(|owner| &owner.id).collect();
+        for owner in store.owners().iter().filter(|owner| !kept.contains(&owner.id)) {
+            changes.remove_owner(&owner.id);
+            applied.owners_removed.push(owner.id.clone());
+        }
+    }
+    let limits = || config.owners.iter().flat_map(|owner| &owner.limits);
+    if store.limits_len() > limits().count() {
+        let kept: HashSet<&LimitId> = limits().map(|limit| &limit.id).collect();
+        for entry in store.limits().iter().filter(|entry| !kept.contains(&entry.id)) {
+            changes.remove_limit(&entry.id);
             applied.removed.push(entry.id.clone());
         }
     }
-    let gone: Vec<OwnerId> =
-        store.owners().into_iter().filter(|owner| !kept.contains_key(owner)).collect();
-    // An owner that stays has no parent that goes, so those that go have only each other.
-    for owner in &gone {
-        set_parents(store, changes, owner, &[]);
-    }
-    for owner in &gone {
-        drop_owner(store, changes, owner);
-    }
-    applied.owners_removed = gone;
     applied.owners_removed.sort();
     applied.removed.sort();
 }

@@ -225,7 +225,7 @@ impl Engine {
     fn find(&self, limit: &LimitId) -> Result<Arc<Entry>, OperatorError> {
         self.shared
             .store
-            .limit(limit)
+            .limit(limit.as_str())
             .ok_or_else(|| OperatorError::UnknownLimit { limit: limit.clone() })
     }
 

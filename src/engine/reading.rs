@@ -76,7 +76,7 @@ impl Engine {
     ///
     /// Changes nothing: a window that has ended reads as the empty one that follows it.
     pub fn usage(&self, limit: &LimitId) -> Option<LimitUsage> {
-        Some(reading(&*self.shared.store.limit(limit)?, self.now()))
+        Some(reading(&*self.shared.store.limit(limit.as_str())?, self.now()))
     }
 
     /// What the limits of a route have used, in its order.

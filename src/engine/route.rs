@@ -151,7 +151,7 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
         let mut next = order.as_slice().len();
         order.add(owner);
         while let Some(id) = order.get(next) {
-            match store.owner(&id) {
+            match store.owner(id.as_str()) {
                 Some(found) => {
                     found.limits.iter().for_each(|limit| stops.add(limit));
                     found.parents.iter().for_each(|parent| order.add(parent));
@@ -169,7 +169,7 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
                 // Owners that are themselves pairs make none.
                 let Ok(pair) = OwnerId::pair(a, b) else { continue };
                 // A pair that was named has been visited.
-                if let Some(found) = store.owner(&pair).filter(|_| !order.contains(&pair)) {
+                if let Some(found) = store.owner(pair.as_str()).filter(|_| !order.contains(&pair)) {
                     found.limits.iter().for_each(|limit| stops.add(limit));
                 }
             }

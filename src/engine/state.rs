@@ -240,7 +240,7 @@ impl Engine {
         let mut found = Vec::new();
         check(state)?;
         for (index, limit) in state.limits.iter().enumerate() {
-            match store.limit(&limit.limit) {
+            match store.limit(limit.limit.as_str()) {
                 None => imported.unknown.push(limit.limit.clone()),
                 Some(entry) => {
                     check_entry(&entry, index, limit)?;

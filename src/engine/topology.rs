@@ -136,7 +136,7 @@ impl Engine {
         let now = self.now();
         store.change(|changes| {
             let found = store
-                .owner(owner)
+                .owner(owner.as_str())
                 .ok_or_else(|| TopologyError::UnknownOwner { owner: owner.clone() })?;
             if found.children > 0 {
                 let child = a_child(store, owner);
@@ -182,11 +182,18 @@ impl Engine {
         let store = &self.shared.store;
         self.shared.with_now(|at| {
             store.change(|changes| {
-                if store.owner(owner).is_none() {
+                if store.owner(owner.as_str()).is_none() {
                     return Err(TopologyError::UnknownOwner { owner: owner.clone() });
                 }
-                check_limit(store, owner, limit, &plan)?;
-                Ok(set_limit(store, changes, owner, limit, &Arc::new(plan), None, at))
+                let found = check_limit(store, owner, limit, &plan)?;
+                let (entry, upserted) =
+                    put_limit(changes, found, (owner, limit), &Arc::new(plan), None, at);
+                if upserted == Upserted::Created {
+                    let before = owned(store, owner);
+                    let limits = before.limits.iter().cloned().chain([entry]).collect();
+                    changes.set_owner(Owner { limits, ..before });
+                }
+                Ok(upserted)
             })
         })
     }
@@ -203,7 +210,7 @@ impl Engine {
         let now = self.now();
         store.change(|changes| {
             let entry = store
-                .limit(limit)
+                .limit(limit.as_str())
                 .ok_or_else(|| TopologyError::UnknownLimit { limit: limit.clone() })?;
             drop_limit(store, changes, &entry);
             Ok(reading(&entry, now))
@@ -216,14 +223,14 @@ pub(crate) fn plan_of(limit: &LimitId, definition: &Limit) -> Result<Plan, Topol
     definition.plan().map_err(|error| TopologyError::Limit { limit: limit.clone(), error })
 }
 
-/// Whether a limit may be given this plan.
+/// The limit of this id, if there is one and it may be given this plan.
 pub(crate) fn check_limit(
     store: &Store,
     owner: &OwnerId,
     limit: &LimitId,
     plan: &Plan,
-) -> Result<(), TopologyError> {
-    let Some(entry) = store.limit(limit) else { return Ok(()) };
+) -> Result<Option<Arc<Entry>>, TopologyError> {
+    let Some(entry) = store.limit(limit.as_str()) else { return Ok(None) };
     if entry.owner != *owner {
         let owner = entry.owner.clone();
         return Err(TopologyError::LimitOfOther { limit: limit.clone(), owner });
@@ -232,65 +239,55 @@ pub(crate) fn check_limit(
     if kind != plan.kind {
         return Err(TopologyError::KindChanged { limit: limit.clone(), kind });
     }
-    Ok(())
+    Ok(Some(entry))
 }
 
-/// Creates a limit of an owner that exists, or changes its plan.
-pub(crate) fn set_limit(
-    store: &Store,
+/// Changes the plan of a limit that was found, or creates one, which is not its owner's yet.
+pub(crate) fn put_limit(
     changes: &Changes,
-    owner: &OwnerId,
-    limit: &LimitId,
+    found: Option<Arc<Entry>>,
+    (owner, limit): (&OwnerId, &LimitId),
     plan: &Arc<Plan>,
     anchor: Option<Timestamp>,
     at: &At,
-) -> Upserted {
-    if let Some(entry) = store.limit(limit) {
+) -> (Arc<Entry>, Upserted) {
+    if let Some(entry) = found {
         if !entry.replan(plan, anchor, at) {
-            return Upserted::Unchanged;
+            return (entry, Upserted::Unchanged);
         }
         changes.replanned();
-        return Upserted::Changed;
+        return (entry, Upserted::Changed);
     }
     let anchor = anchor.unwrap_or(at.now);
     let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);
     let entry = Arc::new(entry);
-    let mut with = owned(store, owner);
-    with.limits.push(Arc::clone(&entry));
     changes.set_limit(&entry);
-    changes.set_owner(owner, with);
-    Upserted::Created
+    (entry, Upserted::Created)
 }
 
-pub(crate) fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
-    let mut without = owned(store, &entry.owner);
-    without.limits.retain(|other| other.id != entry.id);
-    changes.set_owner(&entry.owner, without);
+fn drop_limit(store: &Store, changes: &Changes, entry: &Entry) {
+    let before = owned(store, &entry.owner);
+    let limits = before.limits.iter().filter(|other| other.id != entry.id).cloned().collect();
+    changes.set_owner(Owner { limits, ..before });
     changes.remove_limit(&entry.id);
 }
 
 /// Creates an owner or changes its parents, which have been checked.
-pub(crate) fn set_parents(
-    store: &Store,
-    changes: &Changes,
-    owner: &OwnerId,
-    parents: &[OwnerId],
-) -> Upserted {
-    let known = store.owner(owner);
-    let before = known.as_deref().cloned().unwrap_or_default();
-    if known.is_some() && before.parents == parents {
-        return Upserted::Unchanged;
+fn set_parents(store: &Store, changes: &Changes, owner: &OwnerId, parents: &[OwnerId]) -> Upserted {
+    let known = store.owner(owner.as_str());
+    if let Some(before) = &known {
+        if *before.parents == *parents {
+            return Upserted::Unchanged;
+        }
+        count_children(store, changes, &before.parents, |children| children - 1);
     }
-    count_children(store, changes, &before.parents, |children| children - 1);
-    // Read again: an owner may have been among the parents of another that changed just now.
-    let now = Owner { parents: parents.to_vec(), ..owned(store, owner) };
-    changes.set_owner(owner, now);
+    changes.set_owner(Owner { parents: parents.into(), ..owned(store, owner) });
     count_children(store, changes, parents, |children| children + 1);
     if known.is_some() { Upserted::Changed } else { Upserted::Created }
 }
 
 /// Removes an owner that is no parent, and its limits.
-pub(crate) fn drop_owner(store: &Store, changes: &Changes, owner: &OwnerId) {
+fn drop_owner(store: &Store, changes: &Changes, owner: &OwnerId) {
     let gone = owned(store, owner);
     count_children(store, changes, &gone.parents, |children| children - 1);
     for entry in &gone.limits {
@@ -303,23 +300,24 @@ fn count_children(
     store: &Store,
     changes: &Changes,
     parents: &[OwnerId],
-    count: impl Fn(usize) -> usize,
+    count: impl Fn(u32) -> u32,
 ) {
     for parent in parents {
         let mut counted = owned(store, parent);
         counted.children = count(counted.children);
-        changes.set_owner(parent, counted);
+        changes.set_owner(counted);
     }
 }
 
+/// A copy of an owner to change, or one to begin with.
 fn owned(store: &Store, owner: &OwnerId) -> Owner {
-    store.owner(owner).as_deref().cloned().unwrap_or_default()
+    store.owner(owner.as_str()).map_or_else(|| Owner::new(owner), |known| Owner::clone(&known))
 }
 
 fn a_child(store: &Store, owner: &OwnerId) -> OwnerId {
-    let is_child =
-        |id: &OwnerId| store.owner(id).is_some_and(|found| found.parents.contains(owner));
-    store.owners().into_iter().find(is_child).expect("children are counted under the writer's lock")
+    let owners = store.owners();
+    let child = owners.iter().find(|found| found.parents.contains(owner));
+    child.expect("children are counted under the writer's lock").id.clone()
 }
 
 fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<(), TopologyError> {
@@ -336,7 +334,7 @@ fn check_parents(store: &Store, owner: &OwnerId, parents: &[OwnerId]) -> Result<
         if parent == owner || has_ancestor(store, &parent, &owner) {
             return Err(TopologyError::Cycle { owner, parent });
         }
-        if store.owner(&parent).is_none() {
+        if store.owner(parent.as_str()).is_none() {
             return Err(TopologyError::UnknownParent { owner, parent });
         }
     }
@@ -349,7 +347,7 @@ fn has_ancestor(store: &Store, of: &OwnerId, sought: &OwnerId) -> bool {
     let mut next = 0;
     while let Some(id) = seen.get(next) {
         next += 1;
-        let Some(owner) = store.owner(&id) else { continue };
+        let Some(owner) = store.owner(id.as_str()) else { continue };
         if owner.parents.contains(sought) {
             return true;
         }

@@ -95,3 +95,21 @@ fn maps_are_asked_by_text() {
     assert_eq!(sorted.get("b"), Some(&2));
     assert_eq!(sorted.keys().map(LimitId::as_str).collect::<Vec<_>>(), ["a", "b"]);
 }
+
+/// Fifteen bytes are the last that are in the id, and two texts of up to 513 bytes make a pair.
+#[test]
+fn short_and_long_texts_are_alike() {
+    for length in [1, 10, 11, 12, 255, 256] {
+        let name = "n".repeat(length);
+        let (key, model) = (owner(&format!("key:{name}")), owner(&format!("model:{name}")));
+        assert_eq!(key.as_str(), format!("key:{name}"));
+        assert_eq!((key.kind(), key.name()), ("key", &*name));
+        assert_eq!(key.clone(), OwnerId::new("key", &name).expect("accepted"));
+        let pair = OwnerId::pair(&model, &key).expect("two owners");
+        assert_eq!(pair.as_str(), format!("key:{name}&model:{name}"));
+        assert_eq!(pair.members(), Some((key.clone(), model)));
+        assert!(owner("key:m") < key && key < owner("key:o"));
+        assert_eq!(HashMap::from([(key, length)]).get(&*format!("key:{name}")), Some(&length));
+        assert_eq!(LimitId::new(&name).expect("accepted").as_str(), name);
+    }
+}
