@@ -1,0 +1,234 @@
+//! Measuring sides against each other: in turns, in short batches, over many rounds.
+//!
+//! A round is one batch of each side, one after the other, each a few milliseconds. What slows the
+//! machine for longer than a round slows all sides of it; what slows it for less is in a few of the
+//! batches, which the medians over the rounds pass over.
+
+use crate::progress::Progress;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{hint, thread};
+
+/// How long a batch is, and how many rounds there are.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub batch: Duration,
+    pub rounds: usize,
+}
+
+type Work<'a> = Box<dyn Fn(usize, u64) -> bool + Sync + 'a>;
+type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
+
+/// One of those that are compared.
+pub struct Side<'a> {
+    pub name: &'static str,
+    work: Work<'a>,
+    count: Option<Count<'a>>,
+}
+
+impl<'a> Side<'a> {
+    /// A side that does `operation`, given the number of the thread that does it. It says whether
+    /// it was admitted; all have to be.
+    pub fn new(name: &'static str, operation: impl Fn(usize) -> bool + Sync + 'a) -> Self {
+        Self::in_batches(name, move |thread, times| {
+            let mut admitted = true;
+            for _ in 0..times {
+                admitted &= operation(thread);
+            }
+            admitted
+        })
+    }
+
+    /// A side that does so many operations at a call.
+    pub fn in_batches(name: &'static str, work: impl Fn(usize, u64) -> bool + Sync + 'a) -> Self {
+        Self { name, work: Box::new(work), count: None }
+    }
+
+    /// Says how to read off the side's own counters how many operations it has done. What they say
+    /// has to be what was measured, to the last one.
+    pub fn counting(mut self, count: impl Fn() -> u64 + Sync + 'a) -> Self {
+        self.count = Some(Box::new(count));
+        self
+    }
+}
+
+/// What one side took: nanoseconds an operation, of one thread, for each round.
+pub struct Series(Vec<f64>);
+
+impl Series {
+    pub fn median(&self) -> f64 {
+        median(self.0.clone())
+    }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+/// Measures all sides in turns, each on so many threads at once.
+pub fn measure(sides: &[Side], threads: usize, pace: Pace, progress: &Progress) -> Vec<Series> {
+    let crew = Crew::new(sides, threads);
+    thread::scope(|scope| {
+        for thread in 1..threads {
+            let crew = &crew;
+            scope.spawn(move || crew.follow(thread));
+        }
+        let series = crew.lead(pace, progress);
+        crew.dismiss();
+        series
+    })
+}
+
+/// The threads that work, all at once, at what the first of them says.
+struct Crew<'a> {
+    sides: &'a [Side<'a>],
+    threads: usize,
+    order: Order,
+    gate: Gate,
+    /// When each thread began and ended its part of the last batch.
+    spans: Vec<Mutex<(Instant, Instant)>>,
+    refused: AtomicBool,
+}
+
+/// Which side is to work, and how often. No side at all ends the work.
+#[derive(Default)]
+struct Order {
+    side: AtomicUsize,
+    times: AtomicU64,
+}
+
+impl<'a> Crew<'a> {
+    fn new(sides: &'a [Side<'a>], threads: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            sides,
+            threads,
+            order: Order::default(),
+            gate: Gate::default(),
+            spans: (0..threads).map(|_| Mutex::new((now, now))).collect(),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    fn lead(&self, pace: Pace, progress: &Progress) -> Vec<Series> {
+        progress.begin(pace.rounds);
+        let before: Vec<_> = self.sides.iter().map(Self::counted).collect();
+        let mut done = vec![0; self.sides.len()];
+        let times: Vec<u64> =
+            (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
+        let mut series: Vec<_> =
+            self.sides.iter().map(|_| Series(Vec::with_capacity(pace.rounds))).collect();
+        for _ in 0..pace.rounds {
+            for (side, times) in times.iter().enumerate() {
+                let took = self.batch(side, *times, &mut done[side]);
+                series[side].0.push(took.as_nanos() as f64 / *times as f64);
+            }
+            progress.step();
+        }
+        for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
+            let counted = Self::counted(side) - before;
+            if side.count.is_some() {
+                assert_eq!(counted, done, "{} has other counts than operations done", side.name);
+            }
+        }
+        series
+    }
+
+    fn counted(side: &Side) -> u64 {
+        side.count.as_ref().map_or(0, |count| count())
+    }
+
+    /// How many operations make a batch. Warms the side up meanwhile.
+    fn calibrate(&self, side: usize, pace: Pace, done: &mut u64) -> u64 {
+        let mut times = 1;
+        loop {
+            let took = self.batch(side, times, done);
+            if took >= pace.batch / 2 {
+                let batch = pace.batch.as_nanos() * u128::from(times) / took.as_nanos();
+                return u64::try_from(batch).expect("a batch of milliseconds").max(1);
+            }
+            times *= 2;
+        }
+    }
+
+    /// One batch of a side on all threads: from when the first began to when the last was done.
+    fn batch(&self, side: usize, times: u64, done: &mut u64) -> Duration {
+        // Relaxed: the gate orders what is written before it and read behind it.
+        self.order.side.store(side, Ordering::Relaxed);
+        self.order.times.store(times, Ordering::Relaxed);
+        self.gate.pass(self.threads);
+        self.work(0);
+        self.gate.pass(self.threads);
+        *done += times * self.threads as u64;
+        let refused = self.refused.load(Ordering::Relaxed);
+        assert!(!refused, "{} refused what there is plenty of", self.sides[side].name);
+        let spans = self.spans.iter().map(|span| *span.lock().expect("no thread panicked"));
+        let (began, ended) = spans
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+            .expect("at least one thread");
+        ended - began
+    }
+
+    fn work(&self, thread: usize) {
+        // Relaxed: see `batch`.
+        let side = &self.sides[self.order.side.load(Ordering::Relaxed)];
+        let times = self.order.times.load(Ordering::Relaxed);
+        let began = Instant::now();
+        let admitted = (side.work)(thread, times);
+        let ended = Instant::now();
+        *self.spans[thread].lock().expect("no thread panicked") = (began, ended);
+        if !admitted {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn follow(&self, thread: usize) {
+        loop {
+            self.gate.pass(self.threads);
+            // Relaxed: see `batch`.
+            if self.order.side.load(Ordering::Relaxed) >= self.sides.len() {
+                return;
+            }
+            self.work(thread);
+            self.gate.pass(self.threads);
+        }
+    }
+
+    fn dismiss(&self) {
+        // Relaxed: see `batch`.
+        self.order.side.store(self.sides.len(), Ordering::Relaxed);
+        self.gate.pass(self.threads);
+    }
+}
+
+/// A barrier that spins: the threads that pass it do so within a fraction of a microsecond, where
+/// one that sleeps would let them begin some fifty apart.
+#[derive(Default)]
+struct Gate {
+    arrived: AtomicUsize,
+    passed: AtomicUsize,
+}
+
+impl Gate {
+    fn pass(&self, threads: usize) {
+        // Acquire and Release throughout: what a thread did before the gate is seen behind it.
+        let passed = self.passed.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.passed.store(passed + 1, Ordering::Release);
+            return;
+        }
+        let mut turns = 0_u32;
+        while self.passed.load(Ordering::Acquire) == passed {
+            turns += 1;
+            if turns.is_multiple_of(1 << 12) {
+                // Whoever is awaited may have no core to run on.
+                thread::yield_now();
+            }
+            hint::spin_loop();
+        }
+    }
+}
