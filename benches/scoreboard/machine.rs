@@ -54,8 +54,8 @@ fn version_of(name: &str) -> String {
         .parse()
         .unwrap_or_default();
     let packages = lock.get("package").and_then(|packages| packages.as_array());
-    let versions = packages.into_iter().flatten().filter_map(|package| {
+    let mut versions = packages.into_iter().flatten().filter_map(|package| {
         (package.get("name")?.as_str()? == name).then(|| package.get("version")?.as_str())?
     });
-    versions.last().unwrap_or("unknown").to_owned()
+    versions.next_back().unwrap_or("unknown").to_owned()
 }

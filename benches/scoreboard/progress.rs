@@ -36,6 +36,11 @@ impl Progress {
         self.0.set_position(0);
     }
 
+    /// Something to know about the result.
+    pub fn warn(&self, what: String) {
+        self.0.suspend(|| eprintln!("    {what}"));
+    }
+
     pub fn step(&self) {
         self.0.inc(1);
     }

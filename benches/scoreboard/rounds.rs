@@ -2,7 +2,8 @@
 //!
 //! A round is one batch of each side, one after the other, each a few milliseconds. What slows the
 //! machine for longer than a round slows all sides of it; what slows it for less is in a few of the
-//! batches, which the medians over the rounds pass over.
+//! batches, which the medians over the rounds pass over. A batch in which a thread had to wait for
+//! a core, because others were running, is done again where the system tells (on Linux).
 
 use crate::progress::Progress;
 use std::sync::Mutex;
@@ -19,6 +20,11 @@ pub struct Pace {
 
 type Work<'a> = Box<dyn Fn(usize, u64) -> bool + Sync + 'a>;
 type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
+
+/// A batch is disturbed when a thread waited longer than one part in so many of it for a core.
+const WAITED: u32 = 50;
+/// So often a batch is done before one that was disturbed is taken.
+const TRIES: u32 = 4;
 
 /// One of those that are compared.
 pub struct Side<'a> {
@@ -88,9 +94,27 @@ struct Crew<'a> {
     threads: usize,
     order: Order,
     gate: Gate,
-    /// When each thread began and ended its part of the last batch.
-    spans: Vec<Mutex<(Instant, Instant)>>,
+    /// What each thread did of the last batch.
+    parts: Vec<Mutex<Part>>,
     refused: AtomicBool,
+}
+
+/// When a thread began and ended its part of a batch, and how long it waited for a core meanwhile.
+#[derive(Clone, Copy)]
+struct Part {
+    began: Instant,
+    ended: Instant,
+    waited: Duration,
+}
+
+impl Part {
+    fn and(self, other: Part) -> Part {
+        Part {
+            began: self.began.min(other.began),
+            ended: self.ended.max(other.ended),
+            waited: self.waited.max(other.waited),
+        }
+    }
 }
 
 /// Which side is to work, and how often. No side at all ends the work.
@@ -103,12 +127,13 @@ struct Order {
 impl<'a> Crew<'a> {
     fn new(sides: &'a [Side<'a>], threads: usize) -> Self {
         let now = Instant::now();
+        let part = Part { began: now, ended: now, waited: Duration::ZERO };
         Self {
             sides,
             threads,
             order: Order::default(),
             gate: Gate::default(),
-            spans: (0..threads).map(|_| Mutex::new((now, now))).collect(),
+            parts: (0..threads).map(|_| Mutex::new(part)).collect(),
             refused: AtomicBool::new(false),
         }
     }
@@ -121,12 +146,22 @@ impl<'a> Crew<'a> {
             (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
         let mut series: Vec<_> =
             self.sides.iter().map(|_| Series(Vec::with_capacity(pace.rounds))).collect();
+        let mut disturbed = 0;
         for _ in 0..pace.rounds {
             for (side, times) in times.iter().enumerate() {
-                let took = self.batch(side, *times, &mut done[side]);
+                let (took, quiet) = self.quiet_batch(side, *times, &mut done[side]);
+                disturbed += u64::from(!quiet);
                 series[side].0.push(took.as_nanos() as f64 / *times as f64);
             }
             progress.step();
+        }
+        let percent = 100 * disturbed / (pace.rounds * self.sides.len()) as u64;
+        if percent > 5 {
+            progress.warn(format!(
+                "{percent} % of the batches of {threads} threads waited for a core: something \
+                 else runs on this machine",
+                threads = self.threads
+            ));
         }
         for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
             let counted = Self::counted(side) - before;
@@ -145,7 +180,7 @@ impl<'a> Crew<'a> {
     fn calibrate(&self, side: usize, pace: Pace, done: &mut u64) -> u64 {
         let mut times = 1;
         loop {
-            let took = self.batch(side, times, done);
+            let (took, _) = self.quiet_batch(side, times, done);
             if took >= pace.batch / 2 {
                 let batch = pace.batch.as_nanos() * u128::from(times) / took.as_nanos();
                 return u64::try_from(batch).expect("a batch of milliseconds").max(1);
@@ -154,8 +189,21 @@ impl<'a> Crew<'a> {
         }
     }
 
+    /// A batch that was not disturbed, if there is one: how long it took, and whether it is one.
+    fn quiet_batch(&self, side: usize, times: u64, done: &mut u64) -> (Duration, bool) {
+        let mut took = Duration::ZERO;
+        for _ in 0..TRIES {
+            let batch = self.batch(side, times, done);
+            took = batch.ended - batch.began;
+            if batch.waited <= took / WAITED {
+                return (took, true);
+            }
+        }
+        (took, false)
+    }
+
     /// One batch of a side on all threads: from when the first began to when the last was done.
-    fn batch(&self, side: usize, times: u64, done: &mut u64) -> Duration {
+    fn batch(&self, side: usize, times: u64, done: &mut u64) -> Part {
         // Relaxed: the gate orders what is written before it and read behind it.
         self.order.side.store(side, Ordering::Relaxed);
         self.order.times.store(times, Ordering::Relaxed);
@@ -165,21 +213,20 @@ impl<'a> Crew<'a> {
         *done += times * self.threads as u64;
         let refused = self.refused.load(Ordering::Relaxed);
         assert!(!refused, "{} refused what there is plenty of", self.sides[side].name);
-        let spans = self.spans.iter().map(|span| *span.lock().expect("no thread panicked"));
-        let (began, ended) = spans
-            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
-            .expect("at least one thread");
-        ended - began
+        let parts = self.parts.iter().map(|part| *part.lock().expect("no thread panicked"));
+        parts.reduce(Part::and).expect("at least one thread")
     }
 
     fn work(&self, thread: usize) {
         // Relaxed: see `batch`.
         let side = &self.sides[self.order.side.load(Ordering::Relaxed)];
         let times = self.order.times.load(Ordering::Relaxed);
+        let waited = waited();
         let began = Instant::now();
         let admitted = (side.work)(thread, times);
         let ended = Instant::now();
-        *self.spans[thread].lock().expect("no thread panicked") = (began, ended);
+        let waited = self::waited().saturating_sub(waited);
+        *self.parts[thread].lock().expect("no thread panicked") = Part { began, ended, waited };
         if !admitted {
             self.refused.store(true, Ordering::Relaxed);
         }
@@ -202,6 +249,14 @@ impl<'a> Crew<'a> {
         self.order.side.store(self.sides.len(), Ordering::Relaxed);
         self.gate.pass(self.threads);
     }
+}
+
+/// How long this thread has waited for a core since it began: the second number of this file, in
+/// nanoseconds. Nothing where there is no such file.
+fn waited() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// A barrier that spins: the threads that pass it do so within a fraction of a microsecond, where

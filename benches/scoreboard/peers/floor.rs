@@ -1,8 +1,10 @@
 //! The floor: bare `fetch_add` on words that share no cache line.
 
 use crate::rounds::Side;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tollkeeper::{Clock, SystemClock};
 
 /// A word that shares its cache line, and the one that is fetched with it, with nothing.
 #[repr(align(128))]
@@ -28,6 +30,17 @@ pub fn fetch_add() -> Side<'static> {
     let word = Arc::new(Padded::default());
     let count = Arc::clone(&word);
     Side::new("fetch_add", move |_| word.add()).counting(move || count.get())
+}
+
+/// One `fetch_add`, and a reading of the clock that an engine reads.
+pub fn fetch_add_and_clock() -> Side<'static> {
+    let word = Arc::new(Padded::default());
+    let count = Arc::clone(&word);
+    Side::new("fetch_add and a clock reading", move |_| {
+        black_box(SystemClock.now());
+        word.add()
+    })
+    .counting(move || count.get())
 }
 
 /// One `fetch_add` on each of `WORDS` words, then the same ones again, as a reservation holds and

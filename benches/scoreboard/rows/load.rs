@@ -1,5 +1,5 @@
-//! `load` and `bytes_per_owner`: so many owners from a document, each with a budget and a rate limit
-//! of tokens and requests; and what they take, counted by the allocator.
+//! `load` and `bytes_per_owner`: so many owners from a document, each with a budget and a rate
+//! limit of tokens and requests; and what they take, counted by the allocator.
 
 use super::Group;
 use crate::drawn::id;
@@ -69,20 +69,17 @@ fn document(owners: usize) -> String {
     text.push_str(r#"{"owners":["#);
     for number in 0..owners {
         let comma = if number == 0 { "" } else { "," };
-        write!(
+        // Writing to a text cannot fail.
+        let _ = write!(
             text,
-            r#"{comma}{{"id":"key:{number:08}","budgets":[{{"id":"bud-{number:08}","limit":"$500","#,
-        )
-        .and_then(|()| {
-            write!(
-                text,
-                r#""period":"1M"}}],"rate_limits":[{{"id":"rat-{number:08}","requests":"600/m","#,
-            )
-        })
-        .and_then(|()| {
-            write!(text, r#""tokens":{{"limit":1000000,"period":"1m"}}}}]}}"#)
-        })
-        .expect("there is memory");
+            r#"{comma}{{
+            "id":"key:{number:08}",
+            "budgets":[{{"id":"bud-{number:08}","limit":"$500","period":"1M"}}],
+            "rate_limits":[{{
+                "id":"rat-{number:08}","requests":"600/m",
+                "tokens":{{"limit":1000000,"period":"1m"}}
+            }}]}}"#
+        );
     }
     text.push_str("]}");
     text
