@@ -3,7 +3,8 @@
 //! A round is one batch of each side, one after the other, each a few milliseconds. What slows the
 //! machine for longer than a round slows all sides of it; what slows it for less is in a few of the
 //! batches, which the medians over the rounds pass over. A batch in which a thread had to wait for
-//! a core, because others were running, is done again where the system tells (on Linux).
+//! a core, because others were running, is done again where the system tells (on Linux); and while
+//! there are too few of the others, there are more rounds, up to twice as many.
 
 use crate::progress::Progress;
 use std::sync::Mutex;
@@ -21,10 +22,11 @@ pub struct Pace {
 type Work<'a> = Box<dyn Fn(usize, u64) -> bool + Sync + 'a>;
 type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
 
-/// A batch is disturbed when a thread waited longer than one part in so many of it for a core.
-const WAITED: u32 = 50;
-/// So often a batch is done before one that was disturbed is taken.
-const TRIES: u32 = 4;
+/// A batch is disturbed when a thread waited for a core, or began after another, for longer than
+/// one part in so many of it.
+const PART: u32 = 50;
+/// So often a batch is tried in a round, until one is quiet.
+const TRIES: u32 = 2;
 
 /// One of those that are compared.
 pub struct Side<'a> {
@@ -59,12 +61,18 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What one side took: nanoseconds an operation, of one thread, for each round.
-pub struct Series(Vec<f64>);
+/// What one side took: nanoseconds an operation, of one thread, for each batch.
+#[derive(Default)]
+pub struct Series {
+    quiet: Vec<f64>,
+    disturbed: Vec<f64>,
+}
 
 impl Series {
+    /// Of the quiet batches, unless there are next to none.
     pub fn median(&self) -> f64 {
-        median(self.0.clone())
+        let enough = self.quiet.len() >= 5;
+        median(if enough { &self.quiet } else { &self.disturbed }.clone())
     }
 }
 
@@ -99,10 +107,12 @@ struct Crew<'a> {
     refused: AtomicBool,
 }
 
-/// When a thread began and ended its part of a batch, and how long it waited for a core meanwhile.
+/// What threads did of a batch: when the first and the last of them began, when the last ended, and
+/// how long one waited for a core meanwhile.
 #[derive(Clone, Copy)]
 struct Part {
     began: Instant,
+    all_began: Instant,
     ended: Instant,
     waited: Duration,
 }
@@ -111,9 +121,18 @@ impl Part {
     fn and(self, other: Part) -> Part {
         Part {
             began: self.began.min(other.began),
+            all_began: self.all_began.max(other.all_began),
             ended: self.ended.max(other.ended),
             waited: self.waited.max(other.waited),
         }
+    }
+
+    fn took(&self) -> Duration {
+        self.ended - self.began
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.waited.max(self.all_began - self.began) <= self.took() / PART
     }
 }
 
@@ -127,7 +146,7 @@ struct Order {
 impl<'a> Crew<'a> {
     fn new(sides: &'a [Side<'a>], threads: usize) -> Self {
         let now = Instant::now();
-        let part = Part { began: now, ended: now, waited: Duration::ZERO };
+        let part = Part { began: now, all_began: now, ended: now, waited: Duration::ZERO };
         Self {
             sides,
             threads,
@@ -144,25 +163,26 @@ impl<'a> Crew<'a> {
         let mut done = vec![0; self.sides.len()];
         let times: Vec<u64> =
             (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
-        let mut series: Vec<_> =
-            self.sides.iter().map(|_| Series(Vec::with_capacity(pace.rounds))).collect();
-        let mut disturbed = 0;
-        for _ in 0..pace.rounds {
+        let mut series: Vec<Series> = self.sides.iter().map(|_| Series::default()).collect();
+        for round in 0..2 * pace.rounds {
+            let fewest = series.iter().map(|side| side.quiet.len()).min();
+            if round >= pace.rounds && fewest >= Some(pace.rounds / 4) {
+                break;
+            }
             for (side, times) in times.iter().enumerate() {
-                let (took, quiet) = self.quiet_batch(side, *times, &mut done[side]);
-                disturbed += u64::from(!quiet);
-                series[side].0.push(took.as_nanos() as f64 / *times as f64);
+                for _ in 0..TRIES {
+                    let batch = self.batch(side, *times, &mut done[side]);
+                    let each = batch.took().as_nanos() as f64 / *times as f64;
+                    if batch.is_quiet() {
+                        series[side].quiet.push(each);
+                        break;
+                    }
+                    series[side].disturbed.push(each);
+                }
             }
             progress.step();
         }
-        let percent = 100 * disturbed / (pace.rounds * self.sides.len()) as u64;
-        if percent > 5 {
-            progress.warn(format!(
-                "{percent} % of the batches of {threads} threads waited for a core: something \
-                 else runs on this machine",
-                threads = self.threads
-            ));
-        }
+        self.warn(&series, progress);
         for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
             let counted = Self::counted(side) - before;
             if side.count.is_some() {
@@ -180,7 +200,8 @@ impl<'a> Crew<'a> {
     fn calibrate(&self, side: usize, pace: Pace, done: &mut u64) -> u64 {
         let mut times = 1;
         loop {
-            let (took, _) = self.quiet_batch(side, times, done);
+            let took = (0..TRIES).map(|_| self.batch(side, times, done).took()).min();
+            let took = took.expect("at least one try");
             if took >= pace.batch / 2 {
                 let batch = pace.batch.as_nanos() * u128::from(times) / took.as_nanos();
                 return u64::try_from(batch).expect("a batch of milliseconds").max(1);
@@ -189,17 +210,18 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// A batch that was not disturbed, if there is one: how long it took, and whether it is one.
-    fn quiet_batch(&self, side: usize, times: u64, done: &mut u64) -> (Duration, bool) {
-        let mut took = Duration::ZERO;
-        for _ in 0..TRIES {
-            let batch = self.batch(side, times, done);
-            took = batch.ended - batch.began;
-            if batch.waited <= took / WAITED {
-                return (took, true);
-            }
+    /// Says so if much of this was measured while something else ran.
+    fn warn(&self, series: &[Series], progress: &Progress) {
+        let quiet: usize = series.iter().map(|side| side.quiet.len()).sum();
+        let disturbed: usize = series.iter().map(|side| side.disturbed.len()).sum();
+        let percent = 100 * disturbed / (quiet + disturbed);
+        if percent > 10 {
+            progress.warn(format!(
+                "threads: {}; {percent} % of the batches were disturbed: something else runs on \
+                 this machine",
+                self.threads
+            ));
         }
-        (took, false)
     }
 
     /// One batch of a side on all threads: from when the first began to when the last was done.
@@ -226,7 +248,8 @@ impl<'a> Crew<'a> {
         let admitted = (side.work)(thread, times);
         let ended = Instant::now();
         let waited = self::waited().saturating_sub(waited);
-        *self.parts[thread].lock().expect("no thread panicked") = Part { began, ended, waited };
+        let part = Part { began, all_began: began, ended, waited };
+        *self.parts[thread].lock().expect("no thread panicked") = part;
         if !admitted {
             self.refused.store(true, Ordering::Relaxed);
         }
@@ -279,9 +302,9 @@ impl Gate {
         let mut turns = 0_u32;
         while self.passed.load(Ordering::Acquire) == passed {
             turns += 1;
-            if turns.is_multiple_of(1 << 12) {
-                // Whoever is awaited may have no core to run on.
-                thread::yield_now();
+            if turns > 1 << 12 {
+                // Whoever is awaited may have no core to run on; and whoever wakes is given one.
+                thread::sleep(Duration::from_micros(50));
             }
             hint::spin_loop();
         }

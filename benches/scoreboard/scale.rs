@@ -38,9 +38,9 @@ impl Scale {
         entries: 100_000,
         few: 1_000,
         draws: 1 << 19,
-        hot: Pace { batch: Duration::from_millis(3), rounds: 60 },
-        curve: Pace { batch: Duration::from_millis(2), rounds: 20 },
-        cold: Pace { batch: Duration::from_millis(15), rounds: 15 },
+        hot: Pace { batch: Duration::from_millis(3), rounds: 100 },
+        curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
+        cold: Pace { batch: Duration::from_millis(15), rounds: 20 },
         storms: 3,
     };
 }
