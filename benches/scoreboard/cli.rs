@@ -17,6 +17,7 @@ if everything was measured, 1 if the result could not be written, 2 if the argum
 #[derive(Debug, Parser)]
 #[command(
     name = "scoreboard",
+    bin_name = "cargo bench --bench scoreboard --",
     about = "Measures decisions beside a bare fetch_add and beside other limiters.",
     max_term_width = 100,
     after_help = AFTER
@@ -27,13 +28,13 @@ pub struct Cli {
     pub filter: Option<String>,
 
     /// Fewer rounds, and a tenth of the entries where there are a million: under 50 seconds instead
-    /// of five minutes, for a look. Its ratios are within some ten per cent of those of a full run
+    /// of up to five minutes. Rows of many entries differ from those of a full run
     #[arg(long)]
     quick: bool,
 
-    /// What `cargo bench` passes to every bench
+    /// What `cargo bench` passes to every bench, and `cargo test` does not
     #[arg(long, hide = true)]
-    bench: bool,
+    pub bench: bool,
 }
 
 impl Cli {

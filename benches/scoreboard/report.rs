@@ -138,7 +138,7 @@ impl Report {
         let mut text = machine::described(scale.name, took);
         if self.0.iter().any(|row| !row.is_curve()) {
             text.push_str(
-                "\n| row | threads | entries | ours | compared with | its | ratio | target | |\n\
+                "\n| row | threads | entries | ours | compared with | theirs | ratio | target | |\n\
                  |---|--:|--:|--:|---|--:|--:|--:|---|\n",
             );
         }

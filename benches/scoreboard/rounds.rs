@@ -182,7 +182,9 @@ impl<'a> Crew<'a> {
             }
             progress.step();
         }
-        self.warn(&series, progress);
+        let quiet: usize = series.iter().map(|side| side.quiet.len()).sum();
+        let disturbed: usize = series.iter().map(|side| side.disturbed.len()).sum();
+        progress.over(disturbed as f64 / (quiet + disturbed) as f64);
         for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
             let counted = Self::counted(side) - before;
             if side.count.is_some() {
@@ -207,20 +209,6 @@ impl<'a> Crew<'a> {
                 return u64::try_from(batch).expect("a batch of milliseconds").max(1);
             }
             times *= 2;
-        }
-    }
-
-    /// Says so if much of this was measured while something else ran.
-    fn warn(&self, series: &[Series], progress: &Progress) {
-        let quiet: usize = series.iter().map(|side| side.quiet.len()).sum();
-        let disturbed: usize = series.iter().map(|side| side.disturbed.len()).sum();
-        let percent = 100 * disturbed / (quiet + disturbed);
-        if percent > 10 {
-            progress.warn(format!(
-                "threads: {}; {percent} % of the batches were disturbed: something else runs on \
-                 this machine",
-                self.threads
-            ));
         }
     }
 
@@ -276,7 +264,7 @@ impl<'a> Crew<'a> {
 
 /// How long this thread has waited for a core since it began: the second number of this file, in
 /// nanoseconds. Nothing where there is no such file.
-fn waited() -> Duration {
+pub fn waited() -> Duration {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))

@@ -18,6 +18,8 @@ pub struct Scale {
     pub curve: Pace,
     /// For what does not stay there: longer, as a side finds its cache full of the other's.
     pub cold: Pace,
+    /// How often a document is loaded.
+    pub loads: usize,
     /// How often all windows end at one instant.
     pub storms: usize,
 }
@@ -31,6 +33,7 @@ impl Scale {
         hot: Pace { batch: Duration::from_millis(3), rounds: 300 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
         cold: Pace { batch: Duration::from_millis(20), rounds: 60 },
+        loads: 3,
         storms: 5,
     };
     pub const QUICK: Scale = Scale {
@@ -41,6 +44,7 @@ impl Scale {
         hot: Pace { batch: Duration::from_millis(3), rounds: 100 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
         cold: Pace { batch: Duration::from_millis(15), rounds: 20 },
+        loads: 3,
         storms: 3,
     };
 }

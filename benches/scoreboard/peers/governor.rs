@@ -23,11 +23,16 @@ pub fn checks<const KEYS: usize>() -> Side<'static> {
     })
 }
 
+/// A limiter that knows all these keys.
+pub fn knowing(mut keys: impl Iterator<Item = String>) -> DefaultKeyedRateLimiter<String> {
+    let limiter = limiter();
+    assert!(keys.all(|key| limiter.check_key(&key).is_ok()), "the first of its key");
+    limiter
+}
+
 /// One check, of the key that is drawn. All keys are known to it.
 pub fn drawn<'a>(ids: impl Iterator<Item = String>, walks: Vec<Walk<'a>>) -> Side<'a> {
-    let limiter = limiter();
-    let admitted = ids.fold(true, |admitted, id| admitted & limiter.check_key(&id).is_ok());
-    assert!(admitted, "the first of its key");
+    let limiter = knowing(ids);
     Side::in_batches("governor keyed", move |thread, times| {
         walks[thread].each(times, |id| limiter.check_key(id).is_ok())
     })
