@@ -1,0 +1,8 @@
+//! The others, each used as its documentation says, with limits that nothing comes near.
+
+pub mod direct;
+pub mod floor;
+pub mod governor;
+pub mod keyed;
+pub mod limitador;
+pub mod naive;

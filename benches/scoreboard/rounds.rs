@@ -1,0 +1,300 @@
+//! Measuring sides against each other: in turns, in short batches, over many rounds.
+//!
+//! A round is one batch of each side, one after the other, each a few milliseconds. What slows the
+//! machine for longer than a round slows all sides of it; what slows it for less is in a few of the
+//! batches, which the medians over the rounds pass over. A batch in which a thread had to wait for
+//! a core, because others were running, is done again where the system tells (on Linux); and while
+//! there are too few of the others, there are more rounds, up to twice as many.
+
+use crate::progress::Progress;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{hint, thread};
+
+/// How long a batch is, and how many rounds there are.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub batch: Duration,
+    pub rounds: usize,
+}
+
+type Work<'a> = Box<dyn Fn(usize, u64) -> bool + Sync + 'a>;
+type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
+
+/// A batch is disturbed when a thread waited for a core, or began after another, for longer than
+/// one part in so many of it.
+const PART: u32 = 50;
+/// So often a batch is tried in a round, until one is quiet.
+const TRIES: u32 = 2;
+
+/// One of those that are compared.
+pub struct Side<'a> {
+    pub name: &'static str,
+    work: Work<'a>,
+    count: Option<Count<'a>>,
+}
+
+impl<'a> Side<'a> {
+    /// A side that does `operation`, given the number of the thread that does it. It says whether
+    /// it was admitted; all have to be.
+    pub fn new(name: &'static str, operation: impl Fn(usize) -> bool + Sync + 'a) -> Self {
+        Self::in_batches(name, move |thread, times| {
+            let mut admitted = true;
+            for _ in 0..times {
+                admitted &= operation(thread);
+            }
+            admitted
+        })
+    }
+
+    /// A side that does so many operations at a call.
+    pub fn in_batches(name: &'static str, work: impl Fn(usize, u64) -> bool + Sync + 'a) -> Self {
+        Self { name, work: Box::new(work), count: None }
+    }
+
+    /// Says how to read off the side's own counters how many operations it has done. What they say
+    /// has to be what was measured, to the last one.
+    pub fn counting(mut self, count: impl Fn() -> u64 + Sync + 'a) -> Self {
+        self.count = Some(Box::new(count));
+        self
+    }
+}
+
+/// What one side took: nanoseconds an operation, of one thread, for each batch.
+#[derive(Default)]
+pub struct Series {
+    quiet: Vec<f64>,
+    disturbed: Vec<f64>,
+}
+
+impl Series {
+    /// Of the quiet batches, unless there are next to none.
+    pub fn median(&self) -> f64 {
+        let enough = self.quiet.len() >= 5;
+        median(if enough { &self.quiet } else { &self.disturbed }.clone())
+    }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+/// Measures all sides in turns, each on so many threads at once.
+pub fn measure(sides: &[Side], threads: usize, pace: Pace, progress: &Progress) -> Vec<Series> {
+    let crew = Crew::new(sides, threads);
+    thread::scope(|scope| {
+        for thread in 1..threads {
+            let crew = &crew;
+            scope.spawn(move || crew.follow(thread));
+        }
+        let series = crew.lead(pace, progress);
+        crew.dismiss();
+        series
+    })
+}
+
+/// The threads that work, all at once, at what the first of them says.
+struct Crew<'a> {
+    sides: &'a [Side<'a>],
+    threads: usize,
+    order: Order,
+    gate: Gate,
+    /// What each thread did of the last batch.
+    parts: Vec<Mutex<Part>>,
+    refused: AtomicBool,
+}
+
+/// What threads did of a batch: when the first and the last of them began, when the last ended, and
+/// how long one waited for a core meanwhile.
+#[derive(Clone, Copy)]
+struct Part {
+    began: Instant,
+    all_began: Instant,
+    ended: Instant,
+    waited: Duration,
+}
+
+impl Part {
+    fn and(self, other: Part) -> Part {
+        Part {
+            began: self.began.min(other.began),
+            all_began: self.all_began.max(other.all_began),
+            ended: self.ended.max(other.ended),
+            waited: self.waited.max(other.waited),
+        }
+    }
+
+    fn took(&self) -> Duration {
+        self.ended - self.began
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.waited.max(self.all_began - self.began) <= self.took() / PART
+    }
+}
+
+/// Which side is to work, and how often. No side at all ends the work.
+#[derive(Default)]
+struct Order {
+    side: AtomicUsize,
+    times: AtomicU64,
+}
+
+impl<'a> Crew<'a> {
+    fn new(sides: &'a [Side<'a>], threads: usize) -> Self {
+        let now = Instant::now();
+        let part = Part { began: now, all_began: now, ended: now, waited: Duration::ZERO };
+        Self {
+            sides,
+            threads,
+            order: Order::default(),
+            gate: Gate::default(),
+            parts: (0..threads).map(|_| Mutex::new(part)).collect(),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    fn lead(&self, pace: Pace, progress: &Progress) -> Vec<Series> {
+        progress.begin(pace.rounds);
+        let before: Vec<_> = self.sides.iter().map(Self::counted).collect();
+        let mut done = vec![0; self.sides.len()];
+        let times: Vec<u64> =
+            (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
+        let mut series: Vec<Series> = self.sides.iter().map(|_| Series::default()).collect();
+        for round in 0..2 * pace.rounds {
+            let fewest = series.iter().map(|side| side.quiet.len()).min();
+            if round >= pace.rounds && fewest >= Some(pace.rounds / 4) {
+                break;
+            }
+            for (side, times) in times.iter().enumerate() {
+                for _ in 0..TRIES {
+                    let batch = self.batch(side, *times, &mut done[side]);
+                    let each = batch.took().as_nanos() as f64 / *times as f64;
+                    if batch.is_quiet() {
+                        series[side].quiet.push(each);
+                        break;
+                    }
+                    series[side].disturbed.push(each);
+                }
+            }
+            progress.step();
+        }
+        let quiet: usize = series.iter().map(|side| side.quiet.len()).sum();
+        let disturbed: usize = series.iter().map(|side| side.disturbed.len()).sum();
+        progress.over(disturbed as f64 / (quiet + disturbed) as f64);
+        for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
+            let counted = Self::counted(side) - before;
+            if side.count.is_some() {
+                assert_eq!(counted, done, "{} has other counts than operations done", side.name);
+            }
+        }
+        series
+    }
+
+    fn counted(side: &Side) -> u64 {
+        side.count.as_ref().map_or(0, |count| count())
+    }
+
+    /// How many operations make a batch. Warms the side up meanwhile.
+    fn calibrate(&self, side: usize, pace: Pace, done: &mut u64) -> u64 {
+        let mut times = 1;
+        loop {
+            let took = (0..TRIES).map(|_| self.batch(side, times, done).took()).min();
+            let took = took.expect("at least one try");
+            if took >= pace.batch / 2 {
+                let batch = pace.batch.as_nanos() * u128::from(times) / took.as_nanos();
+                return u64::try_from(batch).expect("a batch of milliseconds").max(1);
+            }
+            times *= 2;
+        }
+    }
+
+    /// One batch of a side on all threads: from when the first began to when the last was done.
+    fn batch(&self, side: usize, times: u64, done: &mut u64) -> Part {
+        // Relaxed: the gate orders what is written before it and read behind it.
+        self.order.side.store(side, Ordering::Relaxed);
+        self.order.times.store(times, Ordering::Relaxed);
+        self.gate.pass(self.threads);
+        self.work(0);
+        self.gate.pass(self.threads);
+        *done += times * self.threads as u64;
+        let refused = self.refused.load(Ordering::Relaxed);
+        assert!(!refused, "{} refused what there is plenty of", self.sides[side].name);
+        let parts = self.parts.iter().map(|part| *part.lock().expect("no thread panicked"));
+        parts.reduce(Part::and).expect("at least one thread")
+    }
+
+    fn work(&self, thread: usize) {
+        // Relaxed: see `batch`.
+        let side = &self.sides[self.order.side.load(Ordering::Relaxed)];
+        let times = self.order.times.load(Ordering::Relaxed);
+        let waited = waited();
+        let began = Instant::now();
+        let admitted = (side.work)(thread, times);
+        let ended = Instant::now();
+        let waited = self::waited().saturating_sub(waited);
+        let part = Part { began, all_began: began, ended, waited };
+        *self.parts[thread].lock().expect("no thread panicked") = part;
+        if !admitted {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn follow(&self, thread: usize) {
+        loop {
+            self.gate.pass(self.threads);
+            // Relaxed: see `batch`.
+            if self.order.side.load(Ordering::Relaxed) >= self.sides.len() {
+                return;
+            }
+            self.work(thread);
+            self.gate.pass(self.threads);
+        }
+    }
+
+    fn dismiss(&self) {
+        // Relaxed: see `batch`.
+        self.order.side.store(self.sides.len(), Ordering::Relaxed);
+        self.gate.pass(self.threads);
+    }
+}
+
+/// How long this thread has waited for a core since it began: the second number of this file, in
+/// nanoseconds. Nothing where there is no such file.
+pub fn waited() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// A barrier that spins: the threads that pass it do so within a fraction of a microsecond, where
+/// one that sleeps would let them begin some fifty apart.
+#[derive(Default)]
+struct Gate {
+    arrived: AtomicUsize,
+    passed: AtomicUsize,
+}
+
+impl Gate {
+    fn pass(&self, threads: usize) {
+        // Acquire and Release throughout: what a thread did before the gate is seen behind it.
+        let passed = self.passed.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.passed.store(passed + 1, Ordering::Release);
+            return;
+        }
+        let mut turns = 0_u32;
+        while self.passed.load(Ordering::Acquire) == passed {
+            turns += 1;
+            if turns > 1 << 12 {
+                // Whoever is awaited may have no core to run on; and whoever wakes is given one.
+                thread::sleep(Duration::from_micros(50));
+            }
+            hint::spin_loop();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `limitador3`: one decision over three limits.
+
+use super::Group;
+use crate::ours;
+use crate::peers::limitador;
+use crate::progress::Progress;
+use crate::report::{Report, Row};
+use crate::rounds::{Side, measure};
+use crate::scale::Scale;
+use tollkeeper::Engine;
+
+pub const GROUP: Group = Group { rows: &["limitador3"], measure: three };
+
+const OWNERS: usize = 3;
+
+fn three(scale: &Scale, progress: &Progress, report: &mut Report) {
+    let engine = Engine::new();
+    let route = ours::chain(&engine, "one", OWNERS, &[ours::requests()]);
+    let (estimate, used) = (ours::estimate(), ours::used());
+    let ours = Side::new("limitador3", |_| ours::pass(&engine, &route, &estimate, &used))
+        .counting(|| ours::booked(&engine.route_usage(&route)));
+    let sides = [ours, limitador::by_variable(), limitador::plain()];
+    let series = measure(&sides, 1, scale.hot, progress);
+    let row = |peer: usize| {
+        Row::time("limitador3", 1, OWNERS, &series[0], sides[peer].name, &series[peer])
+    };
+    report.add(row(1).target(0.1));
+    report.add(row(2));
+}

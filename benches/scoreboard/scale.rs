@@ -1,0 +1,50 @@
+//! How much is measured.
+
+use crate::rounds::Pace;
+use std::time::Duration;
+
+/// How large the populations are and how long it all takes.
+pub struct Scale {
+    pub name: &'static str,
+    /// Entries of the rows that have many.
+    pub entries: usize,
+    /// Entries that the growth is counted from.
+    pub few: usize,
+    /// Keys that are drawn before any of them is asked for.
+    pub draws: usize,
+    /// For what stays in the processor's own caches.
+    pub hot: Pace,
+    /// For the many points of the curves.
+    pub curve: Pace,
+    /// For what does not stay there: longer, as a side finds its cache full of the other's.
+    pub cold: Pace,
+    /// How often a document is loaded.
+    pub loads: usize,
+    /// How often all windows end at one instant.
+    pub storms: usize,
+}
+
+impl Scale {
+    pub const FULL: Scale = Scale {
+        name: "full",
+        entries: 1_000_000,
+        few: 1_000,
+        draws: 1 << 22,
+        hot: Pace { batch: Duration::from_millis(3), rounds: 300 },
+        curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
+        cold: Pace { batch: Duration::from_millis(20), rounds: 60 },
+        loads: 3,
+        storms: 5,
+    };
+    pub const QUICK: Scale = Scale {
+        name: "quick",
+        entries: 100_000,
+        few: 1_000,
+        draws: 1 << 19,
+        hot: Pace { batch: Duration::from_millis(3), rounds: 100 },
+        curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
+        cold: Pace { batch: Duration::from_millis(15), rounds: 20 },
+        loads: 3,
+        storms: 3,
+    };
+}
