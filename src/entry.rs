@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  entry ─┬─ cell ─► Snapshot (immutable): plan · windows (generation, span, limit) · grants
-//!         └─ for each dimension a word (generation · held · settled) and a gate (terms)
+//!         └─ for each dimension a word (generation · held · settled), and a gate (terms)
 //! ```
 //!
 //! This is the protocol; what the kinds of limit count is in their definitions (`budget`,
@@ -75,29 +75,27 @@ use crate::units::Dimension;
 
 /// One limit while it runs.
 ///
-/// In this order: what is seldom read lies between the two slots, so that no two words that change
-/// share a cache line of the usual size, neither those of one limit nor those of two.
+/// In this order: what is seldom read lies behind what every decision reads and changes, so that
+/// the words of two limits never share a cache line of the usual size. Those of one limit do: who
+/// changes one changes the other next.
 #[repr(C)]
 pub(crate) struct Entry {
-    first: Slot,
+    counters: [Counter; COUNTERS],
+    gate: Gate<COUNTERS>,
     pub(crate) id: LimitId,
     pub(crate) owner: OwnerId,
     cell: ArcCell<Snapshot>,
     /// Which notices have gone out. Most limits never give one.
     alarms: Lazy<[Alarm; COUNTERS]>,
-    second: Slot,
 }
 
-/// What changes in place for one counter.
-#[repr(C)]
-struct Slot {
-    counter: Counter,
-    gate: Gate,
-}
-
-// The distance of the two words, and of the last one to the first of an entry behind it.
+// The distance from the last word or gate of an entry to the first word of one behind it, and what
+// an entry takes.
 #[cfg(not(tollkeeper_loom))]
-const _: () = assert!(std::mem::offset_of!(Entry, second) >= 64 && size_of::<Entry>() <= 144);
+const _: () = {
+    let seldom = size_of::<Entry>() - std::mem::offset_of!(Entry, id) + 2 * size_of::<usize>();
+    assert!(seldom >= 64 && size_of::<Entry>() <= 128);
+};
 
 /// The one clock reading of a decision, and where its notices go.
 #[derive(Clone, Copy)]
@@ -145,18 +143,14 @@ impl Entry {
         anchor: Timestamp,
         now: Timestamp,
     ) -> Entry {
-        let slot = || Slot { counter: Counter::new(0, 0), gate: Gate::new() };
-        let cell = ArcCell::new(Snapshot::first(plan, anchor, now));
-        Entry { first: slot(), id, owner, cell, alarms: Lazy::new(), second: slot() }
-    }
-
-    #[inline(always)]
-    fn slot(&self, counter: usize) -> &Slot {
-        if counter == 0 { &self.first } else { &self.second }
-    }
-
-    fn slots(&self) -> [&Slot; COUNTERS] {
-        [&self.first, &self.second]
+        Entry {
+            counters: std::array::from_fn(|_| Counter::new(0, 0)),
+            gate: Gate::new(),
+            id,
+            owner,
+            cell: ArcCell::new(Snapshot::first(plan, anchor, now)),
+            alarms: Lazy::new(),
+        }
     }
 
     /// What is in force, without rolling anything.
@@ -173,7 +167,7 @@ impl Entry {
             if window.generation != snapshot.windows[counter].generation {
                 return Reading { snapshot, window, counts: Counts::default() };
             }
-            match self.slot(counter).counter.read(window.generation) {
+            match self.counters[counter].read(window.generation) {
                 Ok(counts) => return Reading { snapshot, window, counts },
                 Err(Elsewhere::Behind) => {
                     let counts = Counts { held: 0, settled: window.opening };
@@ -223,7 +217,7 @@ impl Entry {
             return None;
         }
         // After the swap and before anything else: see `gate`.
-        self.slots().iter().for_each(|slot| slot.gate.close());
+        self.gate.close();
         // If `next` was replaced already, whoever replaced it caught up with it before, and this
         // finds nothing to do.
         self.catch_up(&next, at);
@@ -233,15 +227,15 @@ impl Entry {
     /// Moves every word that is behind its snapshot into the snapshot's window. The thread whose
     /// swap opens the window gives the notice that the one before has closed.
     fn catch_up(&self, snapshot: &Snapshot, at: &At) {
-        for (counter, slot) in self.slots().into_iter().enumerate() {
+        for (counter, word) in self.counters.iter().enumerate() {
             let window = &snapshot.windows[counter];
             let generation = window.generation.wrapping_sub(1);
-            let Some(counts) = slot.counter.close(generation) else { continue };
+            let Some(counts) = word.close(generation) else { continue };
             let total = counts.committed();
             snapshot.set_closed_total(counter, total);
             // A counter that the limit did not have until now closes a window that never was.
             let was = window.before != NEVER_WAS || total > 0;
-            if slot.counter.open(generation, counts, window.opening) && was {
+            if word.open(generation, counts, window.opening) && was {
                 let held = counts.held;
                 let notice = Notice::Closed { generation, span: window.before, total, held };
                 self.notice(snapshot, counter, notice, at);
@@ -259,25 +253,17 @@ impl Entry {
         at: &At,
         change: impl Fn(&Window, Counts) -> Result<Counts, E>,
     ) -> Result<Change, (Counts, E)> {
-        let slot = self.slot(counter);
-        slot.gate.open(|| self.terms(counter));
+        self.gate.open(|| self.cell.load().all_terms());
         loop {
             let window = &snapshot.windows[counter];
-            match slot.counter.update(window.generation, |counts| change(window, counts)) {
+            match self.counters[counter].update(window.generation, |counts| change(window, counts))
+            {
                 Ok(done) => return Ok(done),
                 Err(Missed::Refused(counts, refusal)) => return Err((counts, refusal)),
                 Err(Missed::Elsewhere(Elsewhere::Behind)) => self.catch_up(snapshot, at),
                 Err(Missed::Elsewhere(Elsewhere::Moved)) => *snapshot = self.current(at),
             }
         }
-    }
-
-    /// The terms in force for a counter, if the plan has it. They end with the first window of the
-    /// limit that does, so that whoever comes to one of its counters rolls all that have ended.
-    fn terms(&self, counter: usize) -> Option<Terms> {
-        let snapshot = self.cell.load();
-        let plan = snapshot.plan.counters[counter].as_ref();
-        plan.map(|_| Terms { end: snapshot.first_end(), ..snapshot.terms(counter) })
     }
 
     /// Gives the notices that a settled total calls for.

@@ -1,6 +1,6 @@
-//! What a decision needs of the snapshot, copied beside the word that it changes.
+//! What decisions need of the snapshot, copied beside the words that they change.
 //!
-//! The snapshot in the cell is the truth; this is a copy of four numbers of it, so that the usual
+//! The snapshot in the cell is the truth; this is a copy of a few numbers of it, so that the usual
 //! decision reads one or two cache lines and follows no pointer. A gate is open or closed. Who
 //! finds it closed goes by the snapshot, and opens it again on the way.
 //!
@@ -54,8 +54,8 @@ const ONCE: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) generation: u64,
-    /// Exclusive; the last instant for a window without end. A gate has the end of the first window
-    /// of its limit that ends.
+    /// Exclusive; the last instant for a window without end. In what a gate is read to be, the end
+    /// of the first window of its limit that ends.
     pub(crate) end: Timestamp,
     pub(crate) limit: u64,
     /// Below this share of the limit, in 128ths, no settled total calls for a notice. Rounded down.
@@ -80,25 +80,36 @@ impl Terms {
     }
 }
 
-/// A copy of the terms in force, or none.
-pub(crate) struct Gate {
+/// A copy of the terms in force for each of `N` counters, or none.
+pub(crate) struct Gate<const N: usize> {
     state: AtomicU64,
     end: AtomicU64,
+    counters: [Numbers; N],
+}
+
+/// What is copied for one counter.
+struct Numbers {
     limit: AtomicU64,
     /// The generation, and the share in the lowest byte.
     window: AtomicU64,
 }
 
-impl Gate {
+/// In the place of a share: the limit does not have the counter.
+const ABSENT: u8 = u8::MAX;
+
+impl<const N: usize> Gate<N> {
     /// A closed gate.
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        Self { state: AtomicU64::new(CLOSED), end: zero(), limit: zero(), window: zero() }
+        let numbers = |_| Numbers { limit: zero(), window: zero() };
+        Self { state: AtomicU64::new(CLOSED), end: zero(), counters: std::array::from_fn(numbers) }
     }
 
-    /// The terms in force at `now`. `None` if the gate is closed or the window has ended.
+    /// The terms in force for a counter at `now`. `None` if the gate is closed, the limit does not
+    /// have the counter, or the first window of the limit has ended.
     #[inline(always)]
-    pub(crate) fn read(&self, now: Timestamp) -> Option<Terms> {
+    pub(crate) fn read(&self, counter: usize, now: Timestamp) -> Option<Terms> {
+        let numbers = &self.counters[counter];
         // Acquire: pairs with the Release that opens the gate in `open`; the numbers it wrote are
         // seen.
         let state = self.state.load(Ordering::Acquire);
@@ -108,13 +119,13 @@ impl Gate {
         // Acquire, three times: each pairs with the Release that writes the number. Who reads what
         // a later writer wrote sees the state that writer claimed before, below.
         let end = Timestamp::from_nanos(self.end.load(Ordering::Acquire));
-        let limit = self.limit.load(Ordering::Acquire);
-        let window = self.window.load(Ordering::Acquire);
-        let [share, ..] = window.to_le_bytes();
-        let terms = Terms { generation: window >> u8::BITS, end, limit, share };
+        let limit = numbers.limit.load(Ordering::Acquire);
+        let window = numbers.window.load(Ordering::Acquire);
         // Relaxed: the Acquire loads before it keep it after them.
         let same = self.state.load(Ordering::Relaxed) == state;
-        (same && !over(end, now)).then_some(terms)
+        let [share, ..] = window.to_le_bytes();
+        let terms = Terms { generation: window >> u8::BITS, end, limit, share };
+        (same && !over(end, now) && share != ABSENT).then_some(terms)
     }
 
     /// Closes the gate: the snapshot it may show is not in force any more.
@@ -136,9 +147,11 @@ impl Gate {
         }
     }
 
-    /// Opens the gate with the terms that `load` finds in force, unless it is open, somebody else
-    /// is about to, or it was closed meanwhile. `load` may find that there are none.
-    pub(crate) fn open(&self, load: impl FnOnce() -> Option<Terms>) {
+    /// Opens the gate with the terms that `load` finds in force for each counter that there is,
+    /// unless it is open, somebody else is about to, or it was closed meanwhile. It ends with the
+    /// first of their windows, so that whoever comes to one counter of a limit sees that another's
+    /// has ended.
+    pub(crate) fn open(&self, load: impl FnOnce() -> [Option<Terms>; N]) {
         // Relaxed: the claim below decides.
         let state = self.state.load(Ordering::Relaxed);
         if state & (CLOSED | WRITING) != CLOSED {
@@ -155,26 +168,43 @@ impl Gate {
         if claim.is_err() {
             return;
         }
-        let fits = |terms: &Terms| terms.generation <= u64::MAX >> u8::BITS;
-        let opened = load().filter(fits).is_some_and(|terms| {
-            let window = terms.generation << u8::BITS | u64::from(terms.share);
-            // Release, three times: each pairs with the Acquire load of its number in `read`, and
-            // carries the claim with it.
-            self.end.store(terms.end.as_nanos(), Ordering::Release);
-            self.limit.store(terms.limit, Ordering::Release);
-            self.window.store(window, Ordering::Release);
-            // Release: pairs with the first load of `read`. Failure is Relaxed: it was closed.
-            let open = self.state.compare_exchange(
-                state | WRITING,
-                state & !CLOSED,
-                Ordering::Release,
-                Ordering::Relaxed,
-            );
-            open.is_ok()
-        });
+        // Release: pairs with the first load of `read`. Failure is Relaxed: it was closed.
+        let opened = self.write(load())
+            && self
+                .state
+                .compare_exchange(
+                    state | WRITING,
+                    state & !CLOSED,
+                    // Release: see above.
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                )
+                .is_ok();
         if !opened {
             // Release: pairs with the Acquire of the next claim.
             self.state.fetch_and(!WRITING, Ordering::Release);
         }
+    }
+
+    /// Writes the numbers, under the claim. False if they do not fit.
+    fn write(&self, all: [Option<Terms>; N]) -> bool {
+        let mut end = Timestamp::MAX;
+        for (numbers, terms) in self.counters.iter().zip(&all) {
+            let (limit, window) = match terms {
+                Some(terms) if terms.generation > u64::MAX >> u8::BITS => return false,
+                Some(terms) => {
+                    end = end.min(terms.end);
+                    (terms.limit, terms.generation << u8::BITS | u64::from(terms.share))
+                }
+                None => (0, u64::from(ABSENT)),
+            };
+            // Release, here and below: each pairs with the Acquire load of its number in `read`,
+            // and carries the claim with it.
+            numbers.limit.store(limit, Ordering::Release);
+            numbers.window.store(window, Ordering::Release);
+        }
+        // Release: see above.
+        self.end.store(end.as_nanos(), Ordering::Release);
+        true
     }
 }

@@ -172,6 +172,12 @@ impl Snapshot {
         Terms { generation, end: span.end, limit, share: plan.map_or(WHOLE, |plan| plan.share()) }
     }
 
+    /// The same for each counter of the plan.
+    pub(crate) fn all_terms(&self) -> [Option<Terms>; COUNTERS] {
+        let plans = &self.plan.counters;
+        std::array::from_fn(|counter| plans[counter].as_ref().map(|_| self.terms(counter)))
+    }
+
     pub(crate) fn dimension(&self, counter: usize) -> Option<Dimension> {
         self.plan.counters[counter].as_ref().map(|plan| plan.dimension)
     }
@@ -187,13 +193,6 @@ impl Snapshot {
             .iter()
             .zip(&self.windows)
             .any(|(p, w)| p.is_some() && over(w.span.end, now))
-    }
-
-    /// When the first window in force ends.
-    pub(crate) fn first_end(&self) -> Timestamp {
-        let counted =
-            self.plan.counters.iter().zip(&self.windows).filter(|(plan, _)| plan.is_some());
-        counted.map(|(_, window)| window.span.end).min().unwrap_or(Timestamp::MAX)
     }
 
     /// The window of a counter at `now`, whether or not it has been rolled into.

@@ -135,9 +135,8 @@ impl Entry {
     /// does not fit: then nothing is done, and [`Self::hold_by_snapshot`] knows more.
     #[inline(always)]
     pub(crate) fn hold_by_gate(&self, counter: usize, amount: u64, now: Timestamp) -> Option<Hold> {
-        let slot = self.slot(counter);
-        let Terms { generation, limit, .. } = slot.gate.read(now)?;
-        let held = slot.counter.update(generation, |counts| admit(limit, counts, amount));
+        let Terms { generation, limit, .. } = self.gate.read(counter, now)?;
+        let held = self.counters[counter].update(generation, |counts| admit(limit, counts, amount));
         held.is_ok().then_some(Hold::new(generation, amount))
     }
 
@@ -152,21 +151,21 @@ impl Entry {
         actual: u64,
         now: Timestamp,
     ) -> bool {
-        let slot = self.slot(counter);
-        let Some(terms) = slot.gate.read(now) else { return false };
+        let Some(terms) = self.gate.read(counter, now) else { return false };
+        let word = &self.counters[counter];
         let settle =
             |counts: Counts| plain(hold.end(counts, actual)?, actual > hold.amount, &terms);
-        hold.is_in(terms.generation) && slot.counter.update(terms.generation, settle).is_ok()
+        hold.is_in(terms.generation) && word.update(terms.generation, settle).is_ok()
     }
 
     /// Books what was used on one counter, the usual way. False as for [`Self::settle_by_gate`].
     #[inline(always)]
     pub(crate) fn bump_by_gate(&self, counter: usize, amount: u64, now: Timestamp) -> bool {
-        let slot = self.slot(counter);
-        let Some(terms) = slot.gate.read(now) else { return false };
+        let Some(terms) = self.gate.read(counter, now) else { return false };
+        let word = &self.counters[counter];
         let bump = |counts: Counts| plain(counts.book(amount), true, &terms);
         // Nothing is asked of the counter by nothing; that its window has not ended is known.
-        amount == 0 || slot.counter.update(terms.generation, bump).is_ok()
+        amount == 0 || word.update(terms.generation, bump).is_ok()
     }
 
     /// The same by the snapshot. Every refusal is from here, so that it has its whole reason.
@@ -204,7 +203,7 @@ impl Entry {
         let generation = hold.generation(now);
         // The generation first: a later window's tag may be the same.
         if generation == now {
-            let word = &self.slot(counter).counter;
+            let word = &self.counters[counter];
             match word.update(generation, |counts| hold.end(counts, 0)) {
                 Ok(_) => return,
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is given back once"),
@@ -232,7 +231,7 @@ impl Entry {
             // A counter that the limit does not have any more gives back and books nothing.
             let counted = snapshot.plan.counters[counter].is_some();
             let actual = if counted { actual } else { 0 };
-            let word = &self.slot(counter).counter;
+            let word = &self.counters[counter];
             match word.update(terms.generation, |counts| hold.end(counts, actual)) {
                 Ok(done) => return self.noted(counter, &terms, &done, (hold.amount, actual), at),
                 Err(Missed::Refused(..)) => debug_assert!(false, "a hold is settled once"),
@@ -248,7 +247,7 @@ impl Entry {
     /// Asks nothing of a counter, but notices that a window has ended, as every operation does.
     #[inline]
     pub(crate) fn pass(&self, counter: usize, at: &At) {
-        if self.slot(counter).gate.read(at.now).is_none() {
+        if self.gate.read(counter, at.now).is_none() {
             self.current(at);
         }
     }

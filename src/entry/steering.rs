@@ -82,10 +82,10 @@ impl Entry {
         loop {
             let seen = self.steady(at);
             let Some(done) = self.replace(&seen, next(&seen)?, at) else { continue };
-            for (counter, slot) in self.slots().into_iter().enumerate() {
+            for (counter, word) in self.counters.iter().enumerate() {
                 let terms = done.terms(counter);
                 let Some(plan) = &done.plan.counters[counter] else { continue };
-                if let Ok(counts) = slot.counter.read(terms.generation) {
+                if let Ok(counts) = word.read(terms.generation) {
                     self.sound(plan, counter, &terms, counts, at);
                 }
             }

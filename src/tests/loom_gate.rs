@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// A gate beside a stand-in for the cell: the number of the snapshot in it.
 struct Scene {
     cell: AtomicU64,
-    gate: Gate,
+    gate: Gate<1>,
 }
 
 fn share(n: u64) -> u8 {
@@ -28,7 +28,7 @@ impl Scene {
             // Acquire: stands for the load of the cell.
             let n = self.cell.load(Ordering::Acquire);
             let end = Timestamp::from_nanos(n);
-            Some(Terms { generation: n, end, limit: n, share: share(n) })
+            [Some(Terms { generation: n, end, limit: n, share: share(n) })]
         });
     }
 
@@ -40,7 +40,7 @@ impl Scene {
 
     /// The number of the terms that are read, all four of which must be of one snapshot.
     fn read(&self) -> Option<u64> {
-        let terms = self.gate.read(Timestamp::UNIX_EPOCH)?;
+        let terms = self.gate.read(0, Timestamp::UNIX_EPOCH)?;
         let n = terms.generation;
         let end = Timestamp::from_nanos(n);
         let whole = Terms { generation: n, end, limit: n, share: share(n) };
