@@ -127,7 +127,7 @@ pub(crate) fn reserve<'a>(
     if let Some(alike) = holds.alike() {
         hold_by_gates(&stops.each, alike, soon);
     }
-    if holds.places().end == counters {
+    if holds.len() == counters {
         return Ok(());
     }
     reserve_rest(stops, holds, &estimate, &at())
@@ -145,14 +145,14 @@ fn reserve_rest(
         if let Some(alike) = holds.alike() {
             hold_by_gates(&stops.each, alike, at.now);
         }
-        let place = holds.places().end;
+        let place = holds.len();
         let Some(stop) = stops.each.get(place) else { return Ok(()) };
         let amount = stop.amount(estimate);
         match stop.entry.hold(stop.counter, amount, at) {
             Ok(Hold { amount: 0, .. }) if amount > 0 => holds.add_nothing(),
             Ok(hold) => holds.add(hold),
             Err(refused) => {
-                let taken = holds.places().zip(&stops.each);
+                let taken = stops.each[..place].iter().enumerate();
                 withdraw(stops, taken.map(|(i, stop)| holds.held(i, stop.measure).hold), at);
                 holds.end_all();
                 return Err(RefusedBy { place, refused, now: at.now });
@@ -172,7 +172,7 @@ fn hold_by_gates(stops: &[Stop], holds: &mut Alike, now: Timestamp) {
     holds.begin(stops, |stop| stop.measure, hold);
 }
 
-/// Settles on further counters, as [`hold_by_gates`] holds.
+/// Settles on the last counters that are held on, as [`hold_by_gates`] holds.
 #[inline(never)]
 fn settle_by_gates(stops: &[Stop], holds: &mut Alike, used: &[u64; KNOWN], now: Timestamp) {
     let settle = |stop: &Stop, hold, used| stop.entry.settle_by_gate(stop.counter, hold, used, now);
@@ -223,8 +223,8 @@ pub(crate) fn extend(
     Ok(())
 }
 
-/// Ends a reservation on all limits, and reports the bookings that there is something to say of:
-/// what is booked for the request in all windows, and what was done now.
+/// Ends a reservation on all limits, the last one first, and reports the bookings that there is
+/// something to say of: what is booked for the request in all windows, and what was done now.
 #[inline]
 pub(crate) fn settle<'a>(
     stops: &Stops,
@@ -242,7 +242,7 @@ pub(crate) fn settle<'a>(
     if let Some(alike) = holds.alike() {
         settle_by_gates(&stops.each, alike, used.first(), soon());
     }
-    if !holds.places().is_empty() {
+    if holds.len() > 0 {
         settle_rest(stops, holds, Some(&used), &at(), report);
     }
 }
@@ -257,7 +257,7 @@ static NOTHING: Usage = Usage {
     cost: Money::ZERO,
 };
 
-/// The same from the first counter on that it did not work for, as of a moment that is exact: by
+/// The same from the last counter on that it did not work for, as of a moment that is exact: by
 /// what was used or, for `None`, as it was held.
 #[cold]
 fn settle_rest(
@@ -267,10 +267,9 @@ fn settle_rest(
     at: &At,
     mut report: impl FnMut(&Stop, u64, Posted, Timestamp),
 ) {
-    for place in holds.places() {
-        let stop = &stops.each[place];
+    for (place, stop) in stops.each[..holds.len()].iter().enumerate().rev() {
         let held = holds.held(place, stop.measure);
-        holds.end_first();
+        holds.end_last();
         let amount = match used {
             Some(used) => stop.amount(used),
             None if stop.dimension == Dimension::InFlight => 0,

@@ -12,8 +12,6 @@
 //! reservation would have to live for a multiple of 2^32 windows to the window: 49 days of windows
 //! of a millisecond, 136 years of those of a second.
 
-use std::ops::Range;
-
 use smallvec::SmallVec;
 
 use crate::entry::{Hold, Posted};
@@ -24,11 +22,11 @@ const FEW: usize = 16;
 
 /// What a reservation holds, in the order of its route.
 ///
-/// Either form knows on which counters something is held at the moment: while they are gone
-/// through, one after the other, a user's clock may be asked and may panic.
+/// Holds are taken in the order of the route and end in the opposite one. Either form knows how
+/// many there are at the moment, because a user's clock may be asked on the way and may panic.
 pub(crate) enum Holds {
     Alike(Alike),
-    Each { each: Vec<Held>, ended: usize },
+    Each(Vec<Held>),
 }
 
 /// The usual form.
@@ -37,9 +35,8 @@ pub(crate) struct Alike {
     amounts: [u64; KNOWN],
     /// A bit for each counter that nothing is held on, because its limit did not have it any more.
     without: u16,
-    /// The places of the first counter that is still held on, and of the first that is not yet.
-    ended: u8,
-    begun: u8,
+    /// So many counters are held on: the first ones of the route.
+    held: u8,
 }
 
 /// What is held on one counter.
@@ -58,7 +55,7 @@ impl Default for Holds {
     #[inline]
     fn default() -> Self {
         let (windows, amounts) = ([0; FEW], [0; KNOWN]);
-        Holds::Alike(Alike { windows, amounts, without: 0, ended: 0, begun: 0 })
+        Holds::Alike(Alike { windows, amounts, without: 0, held: 0 })
     }
 }
 
@@ -72,8 +69,8 @@ impl Alike {
         measure: impl Fn(&T) -> Measure,
         hold: impl Fn(&T, u64) -> Option<Hold>,
     ) {
-        let Self { windows, amounts, begun, .. } = self;
-        let mut place = *begun;
+        let Self { windows, amounts, held, .. } = self;
+        let mut place = *held;
         let first = usize::from(place);
         for (counter, window) in counters[first..].iter().zip(&mut windows[first..]) {
             let Some(&amount) = amounts.get(measure(counter).place()) else { break };
@@ -81,10 +78,10 @@ impl Alike {
             *window = hold.window;
             place += 1;
         }
-        *begun = place;
+        *held = place;
     }
 
-    /// Ends holds on further counters by `end`, as far as it does: of what is held, by the amount
+    /// Ends holds by `end`, the last one first, as far as it does: of what is held, by the amount
     /// of the same measure in `used`.
     #[inline(always)]
     pub(crate) fn end<T>(
@@ -94,10 +91,10 @@ impl Alike {
         measure: impl Fn(&T) -> Measure,
         end: impl Fn(&T, Hold, u64) -> bool,
     ) {
-        let Self { windows, amounts, ended, .. } = self;
-        let mut place = *ended;
-        let first = usize::from(place);
-        for (counter, &window) in counters[first..].iter().zip(&windows[first..]) {
+        let Self { windows, amounts, held, .. } = self;
+        let mut left = *held;
+        let all = usize::from(left);
+        for (counter, &window) in counters[..all].iter().zip(&windows[..all]).rev() {
             let measure = measure(counter).place();
             let (Some(&amount), Some(&used)) = (amounts.get(measure), used.get(measure)) else {
                 break;
@@ -105,9 +102,9 @@ impl Alike {
             if !end(counter, Hold { window, amount }, used) {
                 break;
             }
-            place += 1;
+            left -= 1;
         }
-        *ended = place;
+        *held = left;
     }
 
     fn hold(&self, place: usize, measure: Measure) -> Hold {
@@ -129,16 +126,17 @@ impl Holds {
         match (self, amounts.known()) {
             (Holds::Alike(alike), Some(known)) if counters <= FEW => alike.amounts = known,
             (holds, _) => {
-                *holds = Holds::Each { each: Vec::with_capacity(counters), ended: 0 };
+                *holds = Holds::Each(Vec::with_capacity(counters));
             }
         }
     }
 
-    /// The places of the counters that something is held on.
-    pub(crate) fn places(&self) -> Range<usize> {
+    /// How many counters are held on.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Holds::Alike(alike) => alike.ended.into()..alike.begun.into(),
-            Holds::Each { each, ended } => *ended..each.len(),
+            Holds::Alike(alike) => alike.held.into(),
+            Holds::Each(each) => each.len(),
         }
     }
 
@@ -146,34 +144,34 @@ impl Holds {
     pub(crate) fn add(&mut self, hold: Hold) {
         match self {
             Holds::Alike(alike) => {
-                alike.windows[usize::from(alike.begun)] = hold.window;
-                alike.begun += 1;
+                alike.windows[usize::from(alike.held)] = hold.window;
+                alike.held += 1;
             }
-            Holds::Each { each, .. } => each.push(Held { hold, earlier: 0 }),
+            Holds::Each(each) => each.push(Held { hold, earlier: 0 }),
         }
     }
 
     /// Adds that nothing is held on the next counter: its limit does not have it any more.
     pub(crate) fn add_nothing(&mut self) {
         if let Holds::Alike(alike) = self {
-            alike.without |= 1 << alike.begun;
+            alike.without |= 1 << alike.held;
         }
         self.add(Hold::NONE);
     }
 
-    /// Takes note that the hold on the first counter is ended.
-    pub(crate) fn end_first(&mut self) {
+    /// Takes note that the hold on the last counter is ended.
+    pub(crate) fn end_last(&mut self) {
         match self {
-            Holds::Alike(alike) => alike.ended += 1,
-            Holds::Each { ended, .. } => *ended += 1,
+            Holds::Alike(alike) => alike.held -= 1,
+            Holds::Each(each) => each.truncate(each.len() - 1),
         }
     }
 
     /// Takes note that no holds are left.
     pub(crate) fn end_all(&mut self) {
         match self {
-            Holds::Alike(alike) => alike.ended = alike.begun,
-            Holds::Each { each, ended } => *ended = each.len(),
+            Holds::Alike(alike) => alike.held = 0,
+            Holds::Each(each) => each.clear(),
         }
     }
 
@@ -190,7 +188,7 @@ impl Holds {
     pub(crate) fn held(&self, place: usize, measure: Measure) -> Held {
         match self {
             Holds::Alike(alike) => Held { hold: alike.hold(place, measure), earlier: 0 },
-            Holds::Each { each, .. } => each[place],
+            Holds::Each(each) => each[place],
         }
     }
 
@@ -199,7 +197,7 @@ impl Holds {
     pub(crate) fn windows(&self, counters: usize) -> Vec<u32> {
         match self {
             Holds::Alike(alike) => alike.windows[..counters].into(),
-            Holds::Each { each, .. } => each.iter().map(|held| held.hold.window).collect(),
+            Holds::Each(each) => each.iter().map(|held| held.hold.window).collect(),
         }
     }
 
@@ -219,8 +217,7 @@ impl Holds {
             }
         }
         let held = |(place, &measure)| self.held(place, measure).extended(taken[place]);
-        let each = measures.iter().enumerate().map(held).collect();
-        *self = Holds::Each { each, ended: 0 };
+        *self = Holds::Each(measures.iter().enumerate().map(held).collect());
     }
 }
 

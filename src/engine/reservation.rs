@@ -168,13 +168,15 @@ impl Reservation {
                 shared.events.uncertain(stop, posted.generation, booked, now);
             }
         });
+        // Holds end in the opposite order.
+        settlement.overshoots.reverse();
         settlement
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.holds.places().is_empty() {
+        if self.holds.len() > 0 {
             let _ = self.end(if self.dispatched { Actual::AsHeld } else { Actual::Nothing });
         }
     }

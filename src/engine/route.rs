@@ -33,6 +33,10 @@ struct Inner {
 }
 
 /// What a route was resolved to.
+///
+/// Aligned so that it does not share a cache line with the count of those who hold it: every
+/// request reads the one and writes the other.
+#[repr(align(64))]
 pub(crate) struct Resolved {
     /// The last version of the store of which it is known to be right.
     version: AtomicU64,
