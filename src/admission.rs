@@ -32,9 +32,12 @@ use crate::time::Timestamp;
 use crate::units::{Dimension, Money, Usage};
 
 /// The counters on a request's way, in the order in which they are held.
+///
+/// A few are kept in place: a request that comes by its owner's name finds each thing that it needs
+/// behind one pointer less.
 #[derive(Default, PartialEq)]
 pub(crate) struct Stops {
-    each: Vec<Stop>,
+    each: SmallVec<[Stop; 4]>,
     scales: Scales,
 }
 
@@ -42,10 +45,12 @@ pub(crate) struct Stops {
 /// resolution, so that a reservation ends by what it began by.
 pub(crate) struct Stop {
     pub(crate) entry: Arc<Entry>,
-    pub(crate) counter: usize,
-    pub(crate) dimension: Dimension,
     measure: Measure,
+    counter: u8,
+    pub(crate) dimension: Dimension,
 }
+
+const _: () = assert!(COUNTERS <= u8::MAX as usize);
 
 /// What a reservation comes to when it ends.
 #[derive(Clone, Copy, Debug)]
@@ -69,15 +74,16 @@ impl Stops {
     /// Adds the counters of a limit.
     pub(crate) fn add(&mut self, entry: &Arc<Entry>) {
         let plan = Arc::clone(&entry.snapshot().plan);
-        for counter in 0..COUNTERS {
-            let Some(plan) = &plan.counters[counter] else { continue };
-            self.each.push(Stop {
-                entry: Arc::clone(entry),
-                counter,
-                dimension: plan.dimension,
-                measure: self.scales.measure(plan),
-            });
+        for (counter, plan) in (0..).zip(&plan.counters) {
+            let Some(plan) = plan else { continue };
+            let (entry, measure) = (Arc::clone(entry), self.scales.measure(plan));
+            self.each.push(Stop { entry, measure, counter, dimension: plan.dimension });
         }
+    }
+
+    /// Gives back the room for more.
+    pub(crate) fn shrink(&mut self) {
+        self.each.shrink_to_fit();
     }
 
     pub(crate) fn as_slice(&self) -> &[Stop] {
@@ -105,6 +111,10 @@ impl PartialEq for Stop {
 }
 
 impl Stop {
+    pub(crate) fn counter(&self) -> usize {
+        self.counter.into()
+    }
+
     /// The amount of a request on this counter.
     #[inline(always)]
     pub(crate) fn amount(&self, amounts: &Amounts) -> u64 {
@@ -148,7 +158,7 @@ fn reserve_rest(
         let place = holds.len();
         let Some(stop) = stops.each.get(place) else { return Ok(()) };
         let amount = stop.amount(estimate);
-        match stop.entry.hold(stop.counter, amount, at) {
+        match stop.entry.hold(stop.counter(), amount, at) {
             Ok(Hold { amount: 0, .. }) if amount > 0 => holds.add_nothing(),
             Ok(hold) => holds.add(hold),
             Err(refused) => {
@@ -168,14 +178,15 @@ fn reserve_rest(
 /// before the next compare-and-swap.
 #[inline(never)]
 fn hold_by_gates(stops: &[Stop], holds: &mut Alike, now: Timestamp) {
-    let hold = |stop: &Stop, amount| stop.entry.hold_by_gate(stop.counter, amount, now);
+    let hold = |stop: &Stop, amount| stop.entry.hold_by_gate(stop.counter(), amount, now);
     holds.begin(stops, |stop| stop.measure, hold);
 }
 
 /// Settles on the last counters that are held on, as [`hold_by_gates`] holds.
 #[inline(never)]
 fn settle_by_gates(stops: &[Stop], holds: &mut Alike, used: &[u64; KNOWN], now: Timestamp) {
-    let settle = |stop: &Stop, hold, used| stop.entry.settle_by_gate(stop.counter, hold, used, now);
+    let settle =
+        |stop: &Stop, hold, used| stop.entry.settle_by_gate(stop.counter(), hold, used, now);
     holds.end(stops, used, |stop| stop.measure, settle);
 }
 
@@ -185,7 +196,7 @@ fn settle_by_gates(stops: &[Stop], holds: &mut Alike, used: &[u64; KNOWN], now: 
 fn bump_by_gates(stops: &[Stop], mut place: usize, used: &[u64; KNOWN], now: Timestamp) -> usize {
     for stop in &stops[place..] {
         let Some(&used) = used.get(stop.measure.place()) else { break };
-        if !stop.entry.bump_by_gate(stop.counter, used, now) {
+        if !stop.entry.bump_by_gate(stop.counter(), used, now) {
             break;
         }
         place += 1;
@@ -206,11 +217,11 @@ pub(crate) fn extend(
     for (place, stop) in stops.each.iter().enumerate() {
         let amount = stop.amount(&more);
         if amount == 0 {
-            stop.entry.pass(stop.counter, at);
+            stop.entry.pass(stop.counter(), at);
             taken.push(Hold::NONE);
             continue;
         }
-        match stop.entry.hold(stop.counter, amount, at) {
+        match stop.entry.hold(stop.counter(), amount, at) {
             Ok(hold) => taken.push(hold),
             Err(refused) => {
                 withdraw(stops, taken.into_iter(), at);
@@ -278,10 +289,10 @@ fn settle_rest(
         let rest = amount.saturating_sub(held.earlier);
         // Of what is booked as it was held, every booking is reported.
         let usual = used.is_some() && held.earlier == 0;
-        if usual && stop.entry.settle_by_gate(stop.counter, held.hold, rest, at.now) {
+        if usual && stop.entry.settle_by_gate(stop.counter(), held.hold, rest, at.now) {
             continue;
         }
-        let posted = stop.entry.settle_by_snapshot(stop.counter, held.hold, rest, at);
+        let posted = stop.entry.settle_by_snapshot(stop.counter(), held.hold, rest, at);
         let late = posted.late || held.earlier > 0;
         report(stop, held.booked(&posted), Posted { late, ..posted }, at.now);
     }
@@ -314,7 +325,7 @@ fn bump_rest(
     loop {
         place = bump_by_gates(&stops.each, place, used.first(), at.now);
         let Some(stop) = stops.each.get(place) else { return };
-        report(stop, stop.entry.bump_by_snapshot(stop.counter, stop.amount(used), at));
+        report(stop, stop.entry.bump_by_snapshot(stop.counter(), stop.amount(used), at));
         place += 1;
     }
 }
@@ -322,6 +333,6 @@ fn bump_rest(
 #[cold]
 fn withdraw(stops: &Stops, taken: impl Iterator<Item = Hold>, at: &At) {
     for (stop, hold) in stops.each.iter().zip(taken) {
-        stop.entry.withdraw(stop.counter, stop.dimension, hold, at);
+        stop.entry.withdraw(stop.counter(), stop.dimension, hold, at);
     }
 }

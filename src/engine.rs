@@ -3,6 +3,7 @@
 #[cfg(feature = "serde")]
 mod apply;
 mod decision;
+mod desk;
 mod events;
 mod lineage;
 mod operator;
@@ -26,7 +27,7 @@ pub use topology::{TopologyError, Upserted};
 use std::fmt;
 
 use crate::admission;
-use crate::entry::At;
+use crate::engine::desk::Desk;
 use crate::id::OwnerId;
 use crate::store::Store;
 use crate::sync::{Arc, ArcCell};
@@ -66,22 +67,10 @@ pub struct Engine {
 
 /// What the handles of an engine share.
 pub(crate) struct Shared {
-    clock: Box<dyn Clock>,
+    desk: Arc<Desk>,
     unknown_owner: UnknownOwner,
     store: Store,
-    events: events::Events,
     prices: ArcCell<PriceTable>,
-}
-
-impl Shared {
-    fn with_now<R>(&self, decide: impl FnOnce(&At) -> R) -> R {
-        decide(&self.at())
-    }
-
-    /// Where a decision begins: with the one clock reading it gets.
-    fn at(&self) -> At<'_> {
-        At { now: self.clock.now(), notices: &self.events }
-    }
 }
 
 /// What happens to a request that names an owner which does not exist.
@@ -127,10 +116,9 @@ impl EngineBuilder {
     pub fn build(self) -> Engine {
         Engine {
             shared: Arc::new(Shared {
-                clock: self.clock,
+                desk: Arc::new(Desk::new(self.clock)),
                 unknown_owner: self.unknown_owner,
                 store: Store::new(),
-                events: events::Events::new(),
                 prices: ArcCell::new(PriceTable::default()),
             }),
         }
@@ -156,7 +144,7 @@ impl Engine {
 
     /// The instant that a decision would be made at now.
     pub fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        self.shared.desk.now()
     }
 
     /// Resolves the limits on the way of requests of these owners: theirs, their ancestors', and
@@ -211,15 +199,23 @@ impl Engine {
     pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
         let route = route.resolved(&self.shared);
         let mut settlement = Settlement::default();
-        let (soon, at) = (self.shared.clock.soon(), || self.shared.at());
-        admission::bump(&route.stops, used, soon, at, |stop, posted| settlement.add(stop, posted));
+        let desk = &self.shared.desk;
+        admission::bump(
+            &route.stops,
+            used,
+            desk.soon(),
+            || desk.at(),
+            |stop, posted| {
+                settlement.add(stop, posted);
+            },
+        );
         settlement
     }
 
     /// Subscribes to events from now on, with a queue for `capacity` of them (at least one). The
     /// queue is allocated whole, now: a capacity beyond the memory there is panics or aborts.
     pub fn subscribe(&self, capacity: usize) -> Subscription {
-        self.shared.events.subscribe(capacity)
+        self.shared.desk.events.subscribe(capacity)
     }
 
     /// What a usage costs by the price table in force.

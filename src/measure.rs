@@ -1,12 +1,14 @@
 //! What one request is to the counters on its route: worked out once for the request, and not once
 //! for each counter.
 
+use smallvec::SmallVec;
+
 use crate::plan::CounterPlan;
 use crate::units::{Dimension, TokenWeights, Usage};
 
 /// Which of a request's amounts a counter counts: its place among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Measure(usize);
+pub(crate) struct Measure(u32);
 
 const MONEY: usize = 0;
 const REQUESTS: usize = 1;
@@ -18,7 +20,7 @@ pub(crate) const KNOWN: usize = TOKENS + 2;
 
 /// The weights that tokens have on a route, each once.
 #[derive(Default, PartialEq)]
-pub(crate) struct Scales(Vec<TokenWeights>);
+pub(crate) struct Scales(SmallVec<[TokenWeights; 1]>);
 
 /// A request's amounts on a route of these scales.
 pub(crate) struct Amounts<'a> {
@@ -32,19 +34,20 @@ pub(crate) struct Amounts<'a> {
 impl Scales {
     /// The measure of a counter.
     pub(crate) fn measure(&mut self, plan: &CounterPlan) -> Measure {
-        Measure(match plan.dimension {
+        let place = match plan.dimension {
             Dimension::Money => MONEY,
             Dimension::Requests => REQUESTS,
             Dimension::InFlight => IN_FLIGHT,
             Dimension::Tokens => {
                 let known = self.0.iter().position(|weights| *weights == plan.weights);
-                TOKENS
-                    + known.unwrap_or_else(|| {
-                        self.0.push(plan.weights);
-                        self.0.len() - 1
-                    })
+                let scale = known.unwrap_or_else(|| {
+                    self.0.push(plan.weights);
+                    self.0.len() - 1
+                });
+                TOKENS + scale
             }
-        })
+        };
+        Measure(u32::try_from(place).expect("a route has fewer counters than that"))
     }
 
     /// What a request of this estimate holds.
@@ -69,8 +72,9 @@ impl Scales {
 
 impl Measure {
     /// The place of its amount among those that are known.
+    #[inline(always)]
     pub(crate) fn place(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
@@ -90,7 +94,7 @@ impl Amounts<'_> {
     /// The amount of a measure of the same route.
     #[inline(always)]
     pub(crate) fn of(&self, measure: Measure) -> u64 {
-        match self.known.get(measure.0) {
+        match self.known.get(measure.place()) {
             Some(&amount) => amount,
             None => self.weighed_otherwise(measure),
         }
@@ -99,7 +103,7 @@ impl Amounts<'_> {
     #[cold]
     #[inline(never)]
     fn weighed_otherwise(&self, measure: Measure) -> u64 {
-        weigh(&self.scales.0[measure.0 - TOKENS], self.usage)
+        weigh(&self.scales.0[measure.place() - TOKENS], self.usage)
     }
 }
 

@@ -35,6 +35,11 @@ mod real {
             Self(once_cell::race::OnceBox::new())
         }
 
+        /// The value, if it was made.
+        pub(crate) fn get(&self) -> Option<&T> {
+            self.0.get()
+        }
+
         /// Of threads that make it at the same time, one value stays.
         pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
             self.0.get_or_init(|| Box::new(make()))

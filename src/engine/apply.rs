@@ -38,14 +38,13 @@ impl Engine {
     pub fn apply(&self, config: &Config) -> Result<Applied, ConfigError> {
         let store = &self.shared.store;
         let prices = config.prices.clone();
-        self.shared.with_now(|at| {
-            store.change(|changes| {
-                let found = check(store, config)?;
-                let applied = put_in_force(store, changes, config, found, at);
-                // In the same turn: of two documents one is in force, and not a mixture.
-                self.set_prices(prices);
-                Ok(applied)
-            })
+        let at = &self.shared.desk.at();
+        store.change(|changes| {
+            let found = check(store, config)?;
+            let applied = put_in_force(store, changes, config, found, at);
+            // In the same turn: of two documents one is in force, and not a mixture.
+            self.set_prices(prices);
+            Ok(applied)
         })
     }
 }

@@ -265,7 +265,7 @@ fn bindings(
         if except == Some(place) || !asks(requested) {
             continue;
         }
-        let counter = stop.counter;
+        let counter = stop.counter();
         let Reading { snapshot, window, counts } = stop.entry.read(counter, now);
         if snapshot.plan.counters[counter].is_none() {
             continue;

@@ -146,7 +146,7 @@ impl Engine {
     /// depends on it: whoever comes to a window that has ended rolls it.
     pub fn reset_expired(&self) -> Sweep {
         let limits = self.shared.store.limits();
-        let at = self.shared.at();
+        let at = self.shared.desk.at();
         let rolled = limits.iter().filter(|entry| entry.roll(&at)).count();
         Sweep { visited: limits.len(), rolled }
     }
@@ -235,7 +235,7 @@ impl Engine {
         counter: usize,
         change: impl Fn(&Snapshot) -> Option<Grant>,
     ) -> Option<Arc<Snapshot>> {
-        entry.grant(counter, &self.shared.at(), change)
+        entry.grant(counter, &self.shared.desk.at(), change)
     }
 
     fn reset_counter(
@@ -245,7 +245,7 @@ impl Engine {
         generation: Option<u64>,
     ) -> Option<ResetOutcome> {
         let dimension = entry.snapshot().dimension(counter)?;
-        let reset = entry.reset(counter, generation, &self.shared.at());
+        let reset = entry.reset(counter, generation, &self.shared.desk.at());
         match reset {
             Reset::Done { total, window: Window { span: window, generation, .. } } => {
                 Some(ResetOutcome::Reset { dimension, total, window, generation })

@@ -101,9 +101,8 @@ impl Reservation {
     /// Holds an estimate on all limits or on none.
     #[inline]
     pub(crate) fn begin(&mut self, estimate: &Usage) -> Result<(), Denied> {
-        let Resolved { stops, shared, .. } = &*self.route;
-        let (soon, at) = (shared.clock.soon(), || shared.at());
-        admission::reserve(stops, &mut self.holds, estimate, soon, at)
+        let Resolved { stops, desk, .. } = &*self.route;
+        admission::reserve(stops, &mut self.holds, estimate, desk.soon(), || desk.at())
             .map_err(|by| decision::refused(stops, &by, &stops.estimate(estimate), |_| true))
     }
 
@@ -117,7 +116,7 @@ impl Reservation {
     ///
     /// The denial. The reservation is then as it was.
     pub fn extend(&mut self, more: &Usage) -> Result<(), Denied> {
-        let (stops, at) = (&self.route.stops, self.route.shared.at());
+        let (stops, at) = (&self.route.stops, self.route.desk.at());
         admission::extend(stops, &mut self.holds, more, &at)
             .map_err(|by| decision::refused(stops, &by, &stops.actual(more), |amount| amount > 0))
     }
@@ -160,12 +159,12 @@ impl Reservation {
     fn end(&mut self, actual: Actual) -> Settlement {
         let mut settlement = Settlement::default();
         let Self { route, holds, .. } = self;
-        let Resolved { stops, shared, .. } = &**route;
-        let (soon, at) = (|| shared.clock.soon(), || shared.at());
+        let Resolved { stops, desk, .. } = &**route;
+        let (soon, at) = (|| desk.soon(), || desk.at());
         admission::settle(stops, holds, actual, soon, at, |stop, booked, posted, now| {
             settlement.add(stop, posted);
             if matches!(actual, Actual::AsHeld) {
-                shared.events.uncertain(stop, posted.generation, booked, now);
+                desk.events.uncertain(stop, posted.generation, booked, now);
             }
         });
         // Holds end in the opposite order.

@@ -5,9 +5,10 @@ use std::ops::Deref;
 
 use crate::admission::Stops;
 use crate::engine::Shared;
+use crate::engine::desk::Desk;
 use crate::engine::lineage::Lineage;
 use crate::id::OwnerId;
-use crate::sync::{Arc, ArcCell, AtomicU64, Ordering};
+use crate::sync::{Arc, ArcCell, AtomicU64, Lazy, Ordering};
 
 /// The limits that apply to requests of the same owners, in the order in which they are checked.
 ///
@@ -22,15 +23,7 @@ use crate::sync::{Arc, ArcCell, AtomicU64, Ordering};
 /// The order is that of the owners it was made from, each followed by its ancestors, nearest
 /// first; then the pairs among all of them. An owner that is reached twice counts once.
 #[derive(Clone)]
-pub struct Route(Arc<Inner>);
-
-struct Inner {
-    owners: Box<[OwnerId]>,
-    /// What it was resolved to when it was made: read without any atomic that is written.
-    made: Arc<Resolved>,
-    /// What it was resolved to since, if that is something else.
-    newer: ArcCell<Resolved>,
-}
+pub struct Route(Arc<Resolved>);
 
 /// What a route was resolved to.
 ///
@@ -40,13 +33,17 @@ struct Inner {
 pub(crate) struct Resolved {
     /// The last version of the store of which it is known to be right.
     version: AtomicU64,
-    /// The engine, so that a reservation needs no other handle than this: a count of handles that
-    /// all requests of an engine raise and lower would be one that all its threads contend for.
-    pub(crate) shared: Arc<Shared>,
+    /// Of its engine, so that a reservation needs no other handle than this: a count of handles
+    /// that all requests of an engine raise and lower would be one that all its threads contend
+    /// for.
+    pub(crate) desk: Arc<Desk>,
     /// In the order in which they are held, each once.
     pub(crate) stops: Stops,
+    owners: Box<[OwnerId]>,
     /// Named owners that do not exist.
     pub(crate) unknown: Box<[OwnerId]>,
+    /// What the route was resolved to since, if that is something else.
+    newer: Lazy<ArcCell<Resolved>>,
 }
 
 /// What a route resolves to at the moment.
@@ -76,10 +73,8 @@ impl Deref for Current<'_> {
 }
 
 impl Route {
-    pub(crate) fn new(owners: &[OwnerId], shared: &Arc<Shared>) -> Self {
-        let made = Arc::new(resolve(owners, shared));
-        let newer = ArcCell::of(Arc::clone(&made));
-        Self(Arc::new(Inner { owners: owners.into(), made, newer }))
+    pub(crate) fn new(owners: &[OwnerId], shared: &Shared) -> Self {
+        Self(Arc::new(resolve(owners.into(), shared)))
     }
 
     /// The owners that the route was made from.
@@ -89,30 +84,34 @@ impl Route {
 
     /// What it resolves to now.
     #[inline]
-    pub(crate) fn resolved(&self, shared: &Arc<Shared>) -> Current<'_> {
-        if self.0.made.is_of(shared.store.version()) {
-            return Current::AsMade(&self.0.made);
+    pub(crate) fn resolved(&self, shared: &Shared) -> Current<'_> {
+        if self.0.is_of(shared.store.version()) {
+            return Current::AsMade(&self.0);
         }
-        self.newer(shared)
+        self.resolved_since(shared)
     }
 
-    fn newer(&self, shared: &Arc<Shared>) -> Current<'_> {
-        let Inner { owners, made, newer } = &*self.0;
-        let last = newer.load_full();
-        if last.is_of(shared.store.version()) {
-            return Current::Newer(last);
+    fn resolved_since(&self, shared: &Shared) -> Current<'_> {
+        let made = &self.0;
+        let newer = made.newer.get().map(ArcCell::load_full);
+        if let Some(newer) = &newer
+            && newer.is_of(shared.store.version())
+        {
+            return Current::Newer(Arc::clone(newer));
         }
-        let now = resolve(owners, shared);
+        let now = resolve(made.owners.clone(), shared);
         if made.confirm(&now) {
             return Current::AsMade(made);
         }
-        if last.confirm(&now) {
-            return Current::Newer(last);
+        if let Some(newer) = newer
+            && newer.confirm(&now)
+        {
+            return Current::Newer(newer);
         }
         let now = Arc::new(now);
         // A racing thread may put an older resolution over this one: its version tells, and it is
         // resolved again.
-        newer.store(Arc::clone(&now));
+        made.newer.get_or_make(|| ArcCell::of(Arc::clone(&now))).store(Arc::clone(&now));
         Current::Newer(now)
     }
 }
@@ -126,7 +125,7 @@ impl Resolved {
     /// Takes over the version of a later resolution, if that came to the same. A racing thread may
     /// put an older version over it: then it is resolved again, as by an older resolution.
     fn confirm(&self, later: &Resolved) -> bool {
-        let same = Arc::ptr_eq(&self.shared, &later.shared)
+        let same = Arc::ptr_eq(&self.desk, &later.desk)
             && self.stops == later.stops
             && self.unknown == later.unknown;
         if same {
@@ -139,18 +138,18 @@ impl Resolved {
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Route").field(&self.0.owners).finish()
+        f.debug_tuple("Route").field(&self.owners()).finish()
     }
 }
 
-fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
+fn resolve(named: Box<[OwnerId]>, shared: &Shared) -> Resolved {
     let store = &shared.store;
     // Before anything is looked up, see `store`.
     let version = store.version();
     let mut order = Lineage::default();
     let mut stops = Stops::default();
     let mut unknown = Vec::new();
-    for owner in named {
+    for owner in &named {
         // Breadth first: what is added while one is visited is visited after it.
         let mut next = order.as_slice().len();
         order.add(owner);
@@ -179,6 +178,13 @@ fn resolve(named: &[OwnerId], shared: &Arc<Shared>) -> Resolved {
             }
         }
     }
-    let version = AtomicU64::new(version);
-    Resolved { version, shared: Arc::clone(shared), stops, unknown: unknown.into() }
+    stops.shrink();
+    Resolved {
+        version: AtomicU64::new(version),
+        desk: Arc::clone(&shared.desk),
+        stops,
+        owners: named,
+        unknown: unknown.into(),
+        newer: Lazy::new(),
+    }
 }

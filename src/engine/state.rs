@@ -248,7 +248,7 @@ impl Engine {
                 }
             }
         }
-        let at = self.shared.at();
+        let at = self.shared.desk.at();
         for (entry, limit) in found {
             let snapshot = entry.snapshot();
             let counts = |counter: &&CounterState| {

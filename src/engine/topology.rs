@@ -180,21 +180,20 @@ impl Engine {
     ) -> Result<Upserted, TopologyError> {
         let plan = plan_of(limit, &definition.into())?;
         let store = &self.shared.store;
-        self.shared.with_now(|at| {
-            store.change(|changes| {
-                if store.owner(owner.as_str()).is_none() {
-                    return Err(TopologyError::UnknownOwner { owner: owner.clone() });
-                }
-                let found = check_limit(store, owner, limit, &plan)?;
-                let (entry, upserted) =
-                    put_limit(changes, found, (owner, limit), &Arc::new(plan), None, at);
-                if upserted == Upserted::Created {
-                    let before = owned(store, owner);
-                    let limits = before.limits.iter().cloned().chain([entry]).collect();
-                    changes.set_owner(Owner { limits, ..before });
-                }
-                Ok(upserted)
-            })
+        let at = &self.shared.desk.at();
+        store.change(|changes| {
+            if store.owner(owner.as_str()).is_none() {
+                return Err(TopologyError::UnknownOwner { owner: owner.clone() });
+            }
+            let found = check_limit(store, owner, limit, &plan)?;
+            let (entry, upserted) =
+                put_limit(changes, found, (owner, limit), &Arc::new(plan), None, at);
+            if upserted == Upserted::Created {
+                let before = owned(store, owner);
+                let limits = before.limits.iter().cloned().chain([entry]).collect();
+                changes.set_owner(Owner { limits, ..before });
+            }
+            Ok(upserted)
         })
     }
 
