@@ -67,22 +67,26 @@ use document::Document;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) owners: Vec<OwnerConfig>,
-    pub(crate) prices: PriceTable,
+    owners: Vec<OwnerConfig>,
+    /// Those of the first owner, then those of the second, and so on.
+    limits: Vec<LimitConfig>,
+    prices: PriceTable,
 }
 
+/// An owner; its limits are behind those of the owner before.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnerConfig {
     pub(crate) id: OwnerId,
     pub(crate) parents: Box<[OwnerId]>,
-    pub(crate) limits: Box<[LimitConfig]>,
+    limits_end: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct LimitConfig {
     pub(crate) id: LimitId,
     pub(crate) definition: Arc<Definition>,
-    pub(crate) anchor: Option<Timestamp>,
+    /// Rare, so behind a pointer.
+    pub(crate) anchor: Option<Box<Timestamp>>,
 }
 
 /// What limits are that are defined alike.
@@ -90,21 +94,6 @@ pub(crate) struct LimitConfig {
 pub(crate) struct Definition {
     pub(crate) limit: Limit,
     pub(crate) plan: Arc<Plan>,
-}
-
-impl OwnerConfig {
-    /// Where in the document the id of the limit at `place` is, for the owner at `index`.
-    pub(crate) fn path_of_limit(&self, index: usize, place: usize) -> String {
-        let kind_of = |limit: &LimitConfig| limit.definition.plan.kind;
-        let kind = kind_of(&self.limits[place]);
-        let field = match kind {
-            LimitKind::Budget => "budgets",
-            LimitKind::RateLimit => "rate_limits",
-            LimitKind::Concurrency => "concurrency",
-        };
-        let before = self.limits[..place].iter().filter(|other| kind_of(other) == kind).count();
-        format!("owners[{index}].{field}[{before}].id")
-    }
 }
 
 /// What is wrong with a configuration document. Nothing of it was applied.
@@ -155,8 +144,10 @@ impl Config {
     ///
     /// # Cost
     ///
-    /// Reading TOML takes some four times as long as the same document in JSON, see
-    /// [`deserialize`](Self::deserialize).
+    /// Reading TOML takes some three times as long as reading the same in JSON with
+    /// [`deserialize`](Self::deserialize). Where there are many owners, write each under its own
+    /// `[[owners]]`: in one list, `owners = [...]`, they are all in memory at once as they are
+    /// written, which takes gigabytes for a million.
     pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
         Config::new(toml_pieces::read(text)?)
     }
@@ -174,13 +165,13 @@ impl Config {
 
     /// Every owner with its parents, in the order of the document.
     pub fn owners(&self) -> impl Iterator<Item = (&OwnerId, &[OwnerId])> {
-        self.owners.iter().map(|owner| (&owner.id, &*owner.parents))
+        self.entries().map(|(owner, _)| (&owner.id, &*owner.parents))
     }
 
     /// Every limit with its owner, in the order of the document.
     pub fn limits(&self) -> impl Iterator<Item = (&OwnerId, &LimitId, &Limit)> {
-        self.owners.iter().flat_map(|owner| {
-            owner.limits.iter().map(|limit| (&owner.id, &limit.id, &limit.definition.limit))
+        self.entries().flat_map(|(owner, limits)| {
+            limits.iter().map(|limit| (&owner.id, &limit.id, &limit.definition.limit))
         })
     }
 
@@ -189,9 +180,46 @@ impl Config {
         &self.prices
     }
 
-    fn new(document: Document) -> Result<Config, ConfigError> {
-        let (owners, prices) = document.finish()?;
-        check::check(&owners)?;
-        Ok(Config { owners, prices })
+    /// Every owner with its limits, in the order of the document.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&OwnerConfig, &[LimitConfig])> {
+        entries(&self.owners, &self.limits)
     }
+
+    pub(crate) fn owners_len(&self) -> usize {
+        self.owners.len()
+    }
+
+    pub(crate) fn limits_len(&self) -> usize {
+        self.limits.len()
+    }
+
+    fn new(document: Document) -> Result<Config, ConfigError> {
+        let (owners, limits, prices) = document.finish()?;
+        check::check(&owners, &limits)?;
+        Ok(Config { owners, limits, prices })
+    }
+}
+
+/// Every owner with its limits.
+fn entries<'a>(
+    owners: &'a [OwnerConfig],
+    limits: &'a [LimitConfig],
+) -> impl Iterator<Item = (&'a OwnerConfig, &'a [LimitConfig])> {
+    owners.iter().scan(0, |begin, owner| {
+        let from = std::mem::replace(begin, owner.limits_end);
+        Some((owner, &limits[from..owner.limits_end]))
+    })
+}
+
+/// Where in the document the id of an owner's limit is.
+pub(crate) fn path_of_limit(owner: usize, limits: &[LimitConfig], place: usize) -> String {
+    let kind_of = |limit: &LimitConfig| limit.definition.plan.kind;
+    let kind = kind_of(&limits[place]);
+    let field = match kind {
+        LimitKind::Budget => "budgets",
+        LimitKind::RateLimit => "rate_limits",
+        LimitKind::Concurrency => "concurrency",
+    };
+    let before = limits[..place].iter().filter(|other| kind_of(other) == kind).count();
+    format!("owners[{owner}].{field}[{before}].id")
 }

@@ -1,6 +1,6 @@
 //! Where owners and limits are found by their ids.
 //!
-//! The only room that names hashbrown and parking_lot. No guard leaves it:
+//! The only room that names parking_lot. No guard leaves it:
 //! lookups hand out an `Arc`, and nothing of a caller runs while a shard is locked, except that
 //! [`Store::change`] holds the one writer's lock around a caller's changes, which lookups never
 //! wait for.

@@ -8,6 +8,8 @@ mod applying;
 mod large;
 #[path = "config/meaning.rs"]
 mod meaning;
+#[path = "config/pieces.rs"]
+mod pieces;
 #[path = "config/wrong.rs"]
 mod wrong;
 

@@ -28,6 +28,7 @@ pub(super) type Percent = Whole<1, 100>;
 #[derive(Default)]
 pub(super) struct Document {
     owners: Vec<OwnerConfig>,
+    limits: Vec<LimitConfig>,
     prices: Option<PriceTable>,
     definitions: Definitions,
     /// What is wrong with the meaning of what has been read, first of all. What is wrong with the
@@ -44,24 +45,42 @@ impl Document {
         trail::follow(|| reader.deserialize_map(Root(self)))
     }
 
-    /// The owners and prices, if their meaning is right each for itself.
-    pub(super) fn finish(self) -> Result<(Vec<OwnerConfig>, PriceTable), ConfigError> {
+    /// The owners, limits and prices, if the meaning of each is right by itself.
+    pub(super) fn finish(
+        self,
+    ) -> Result<(Vec<OwnerConfig>, Vec<LimitConfig>, PriceTable), ConfigError> {
         match self.problem {
             Some(problem) => Err(problem),
-            None => Ok((self.owners, self.prices.unwrap_or_default())),
+            None => Ok((self.owners, self.limits, self.prices.unwrap_or_default())),
         }
     }
 
     fn add_owner(&mut self, owner: OwnerDocument) {
-        if self.problem.is_none() {
+        if self.problem.is_none()
+            && let Err(problem) = self.take_in(owner)
+        {
             let index = self.owners.len();
-            match owner.config(&mut self.definitions) {
-                Ok(owner) => self.owners.push(owner),
-                Err(problem) => {
-                    self.problem = Some(problem.within(format_args!("owners[{index}]")));
-                }
-            }
+            self.problem = Some(problem.within(format_args!("owners[{index}]")));
         }
+    }
+
+    fn take_in(&mut self, owner: OwnerDocument) -> Result<(), ConfigError> {
+        let OwnerDocument { id, parents, budgets, rate_limits, concurrency } = owner;
+        for (index, Table(budget)) in budgets.0.into_iter().enumerate() {
+            let limit = budget.config(&mut self.definitions);
+            self.limits.push(limit.map_err(|e| e.within(format_args!("budgets[{index}]")))?);
+        }
+        for (index, Table(rate_limit)) in rate_limits.0.into_iter().enumerate() {
+            let limit = rate_limit.config(&mut self.definitions);
+            self.limits.push(limit.map_err(|e| e.within(format_args!("rate_limits[{index}]")))?);
+        }
+        for (index, Table(concurrency)) in concurrency.0.into_iter().enumerate() {
+            let limit = concurrency.config(&mut self.definitions);
+            self.limits.push(limit.map_err(|e| e.within(format_args!("concurrency[{index}]")))?);
+        }
+        let (parents, limits_end) = (parents.0.into(), self.limits.len());
+        self.owners.push(OwnerConfig { id, parents, limits_end });
+        Ok(())
     }
 
     fn set_prices(&mut self, prices: List<Table<PriceDocument>>) {
@@ -234,34 +253,12 @@ impl Form for PriceDocument {
     const EXPECTED: &'static str = "a table with model, input and output";
 }
 
-impl OwnerDocument {
-    fn config(self, definitions: &mut Definitions) -> Result<OwnerConfig, ConfigError> {
-        let (budgets, rate_limits) = (self.budgets.0, self.rate_limits.0);
-        let concurrency = self.concurrency.0;
-        let count = budgets.len() + rate_limits.len() + concurrency.len();
-        let mut limits = Vec::with_capacity(count);
-        for (index, Table(budget)) in budgets.into_iter().enumerate() {
-            let limit = budget.config(definitions);
-            limits.push(limit.map_err(|e| e.within(format_args!("budgets[{index}]")))?);
-        }
-        for (index, Table(rate_limit)) in rate_limits.into_iter().enumerate() {
-            let limit = rate_limit.config(definitions);
-            limits.push(limit.map_err(|e| e.within(format_args!("rate_limits[{index}]")))?);
-        }
-        for (index, Table(concurrency)) in concurrency.into_iter().enumerate() {
-            let limit = concurrency.config(definitions);
-            limits.push(limit.map_err(|e| e.within(format_args!("concurrency[{index}]")))?);
-        }
-        Ok(OwnerConfig { id: self.id, parents: self.parents.0.into(), limits: limits.into() })
-    }
-}
-
 impl BudgetDocument {
     fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
         let Self { id, limit, period, calendar, anchor, thresholds } = self;
         let written = Written::Budget { limit, period, calendar, thresholds };
         let definition = definitions.of(written)?;
-        Ok(LimitConfig { id, definition, anchor })
+        Ok(LimitConfig { id, definition, anchor: anchor.map(Box::new) })
     }
 }
 
@@ -270,7 +267,7 @@ impl RateLimitDocument {
         let Self { id, tokens, requests, anchor, thresholds } = self;
         let tokens = tokens.map(|Table(tokens)| tokens);
         let definition = definitions.of(Written::RateLimit { tokens, requests, thresholds })?;
-        Ok(LimitConfig { id, definition, anchor })
+        Ok(LimitConfig { id, definition, anchor: anchor.map(Box::new) })
     }
 }
 

@@ -73,7 +73,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyList<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
+        // Most lists are of one, and this is room for one.
+        let mut list = Vec::with_capacity(1);
         while let Some(element) = seq.next_element_seed(at(list.len(), PhantomData))? {
             list.push(element);
         }

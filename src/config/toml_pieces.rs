@@ -19,7 +19,7 @@ use super::document::Document;
 
 /// So many owners are in a piece: enough to make little of its own cost, and few enough for the
 /// processor's caches.
-const OWNERS: usize = 64;
+const OWNERS: usize = 16;
 
 /// Reads a document whole.
 pub(super) fn read(text: &str) -> Result<Document, ConfigError> {

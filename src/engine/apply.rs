@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::{Config, ConfigError, OwnerConfig};
+use crate::config::{Config, ConfigError, OwnerConfig, path_of_limit};
 use crate::engine::Engine;
 use crate::engine::topology::{Upserted, check_limit, put_limit};
 use crate::entry::{At, Entry};
@@ -37,7 +37,7 @@ impl Engine {
     /// A limit's id belongs to another owner or to another kind of limit in the engine.
     pub fn apply(&self, config: &Config) -> Result<Applied, ConfigError> {
         let store = &self.shared.store;
-        let prices = config.prices.clone();
+        let prices = config.prices().clone();
         let at = &self.shared.desk.at();
         store.change(|changes| {
             let found = check(store, config)?;
@@ -51,11 +51,12 @@ impl Engine {
 
 /// The limits of the document that there are, each in its place, if they may be as it says.
 fn check(store: &Store, config: &Config) -> Result<Vec<Option<Arc<Entry>>>, ConfigError> {
-    let mut found = Vec::with_capacity(config.limits().count());
-    for (index, owner) in config.owners.iter().enumerate() {
-        for (place, limit) in owner.limits.iter().enumerate() {
+    let mut found = Vec::with_capacity(config.limits_len());
+    for (index, (owner, limits)) in config.entries().enumerate() {
+        for (place, limit) in limits.iter().enumerate() {
             let entry = check_limit(store, &owner.id, &limit.id, &limit.definition.plan);
-            found.push(entry.map_err(|e| ConfigError::at(owner.path_of_limit(index, place), e))?);
+            let path = || path_of_limit(index, limits, place);
+            found.push(entry.map_err(|error| ConfigError::at(path(), error))?);
         }
     }
     Ok(found)
@@ -69,13 +70,13 @@ fn put_in_force(
     at: &At,
 ) -> Applied {
     let mut applied = Applied::default();
-    changes.reserve(config.owners.len(), found.len());
+    changes.reserve(config.owners_len(), config.limits_len());
     let children = count_children(config);
     let mut found = found.into_iter();
-    for owner in &config.owners {
-        let limits = owner.limits.iter().zip(&mut found).map(|(limit, found)| {
-            let (id, plan) = (&limit.id, &limit.definition.plan);
-            let put = put_limit(changes, found, (&owner.id, id), plan, limit.anchor, at);
+    for (owner, limits) in config.entries() {
+        let limits = limits.iter().zip(&mut found).map(|(limit, found)| {
+            let (id, plan, anchor) = (&limit.id, &limit.definition.plan, limit.anchor.as_deref());
+            let put = put_limit(changes, found, (&owner.id, id), plan, anchor.copied(), at);
             match put.1 {
                 Upserted::Created => applied.created.push(id.clone()),
                 Upserted::Changed => applied.changed.push(id.clone()),
@@ -94,7 +95,7 @@ fn put_in_force(
 /// How many owners have each for a parent, of those that are parents.
 fn count_children(config: &Config) -> HashMap<&OwnerId, u32> {
     let mut children = HashMap::new();
-    for parent in config.owners.iter().flat_map(|owner| &owner.parents) {
+    for parent in config.owners().flat_map(|(_, parents)| parents) {
         *children.entry(parent).or_default() += 1;
     }
     children
@@ -125,16 +126,15 @@ fn put_owner(
 /// Removes what the document does not have. What it has is there by now, so where there is no more
 /// than that, there is nothing to look for.
 fn remove_others(store: &Store, changes: &Changes, config: &Config, applied: &mut Applied) {
-    if store.owners_len() > config.owners.len() {
-        let kept: HashSet<&OwnerId> = config.owners.iter().map(|owner| &owner.id).collect();
+    if store.owners_len() > config.owners_len() {
+        let kept: HashSet<&OwnerId> = config.owners().map(|(id, _)| id).collect();
         for owner in store.owners().iter().filter(|owner| !kept.contains(&owner.id)) {
             changes.remove_owner(&owner.id);
             applied.owners_removed.push(owner.id.clone());
         }
     }
-    let limits = || config.owners.iter().flat_map(|owner| &owner.limits);
-    if store.limits_len() > limits().count() {
-        let kept: HashSet<&LimitId> = limits().map(|limit| &limit.id).collect();
+    if store.limits_len() > config.limits_len() {
+        let kept: HashSet<&LimitId> = config.limits().map(|(_, id, _)| id).collect();
         for entry in store.limits().iter().filter(|entry| !kept.contains(&entry.id)) {
             changes.remove_limit(&entry.id);
             applied.removed.push(entry.id.clone());

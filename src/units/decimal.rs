@@ -3,6 +3,7 @@
 //! The characters are checked before the library sees them, so what is accepted is written down
 //! here and does not change with a dependency.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rust_decimal::Decimal;
@@ -123,7 +124,10 @@ pub(crate) fn scaled(text: &str, places: u32, max: u64) -> Result<u64, DecimalEr
     }
     // At most `places` fraction digits are left and the value is at most a u64 of the last place,
     // so a number that the library's 96 bits cannot hold exactly is too large for us anyway.
-    let digits: String = text.chars().filter(|c| *c != '_').collect();
+    let digits = match text.contains('_') {
+        true => Cow::Owned(text.replace('_', "")),
+        false => Cow::Borrowed(text),
+    };
     let too_large = || DecimalError::TooLarge { text: text.to_owned(), accepted };
     let decimal = Decimal::from_str_exact(&digits).map_err(|_| too_large())?;
     let up = 10_i128.pow(places - decimal.scale());
