@@ -188,12 +188,15 @@ impl<'a> Crew<'a> {
             for (side, times) in times.iter().enumerate() {
                 for _ in 0..TRIES {
                     let batch = self.batch(side, *times, &mut done[side]);
-                    let each = batch.took().as_nanos() as f64 / *times as f64;
+                    let each = |took: Duration| took.as_nanos() as f64 / *times as f64;
                     if batch.is_quiet() {
-                        series[side].quiet.push(each);
+                        series[side].quiet.push(each(batch.took()));
                         break;
                     }
-                    series[side].disturbed.push(each);
+                    // One thread's time can do without what it waited; of several nobody knows what
+                    // the others did meanwhile.
+                    let waited = if self.threads == 1 { batch.waited } else { Duration::ZERO };
+                    series[side].disturbed.push(each(batch.took().saturating_sub(waited)));
                 }
             }
             progress.step();

@@ -34,7 +34,7 @@ impl Scale {
         curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
         cold: Pace { batch: Duration::from_millis(20), rounds: 60 },
         loads: 3,
-        storms: 5,
+        storms: 9,
     };
     pub const QUICK: Scale = Scale {
         name: "quick",
@@ -45,6 +45,6 @@ impl Scale {
         curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
         cold: Pace { batch: Duration::from_millis(15), rounds: 20 },
         loads: 3,
-        storms: 3,
+        storms: 5,
     };
 }
