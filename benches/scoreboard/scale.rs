@@ -43,7 +43,7 @@ impl Scale {
         draws: 1 << 19,
         hot: Pace { batch: Duration::from_millis(3), rounds: 100 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
-        cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
+        cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
         storms: 5,
     };
