@@ -1,14 +1,14 @@
 //! How far the run is, on stderr.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::Cell;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// A bar on a terminal; elsewhere a line for each group of rows.
 pub struct Progress {
     bar: ProgressBar,
     /// The largest part of the batches of one measurement that were disturbed.
-    disturbed: Cell<f64>,
+    disturbed: Mutex<f64>,
 }
 
 impl Progress {
@@ -23,7 +23,7 @@ impl Progress {
             eprintln!("{place}/{of} {what}");
         }
         bar.tick();
-        Progress { bar, disturbed: Cell::new(0.0) }
+        Progress { bar, disturbed: Mutex::new(0.0) }
     }
 
     /// Something that cannot say how far it is. It is drawn four times a second by a thread that
@@ -47,14 +47,15 @@ impl Progress {
 
     /// A measurement is over, of which this part of the batches was disturbed.
     pub fn over(&self, disturbed: f64) {
-        self.disturbed.set(self.disturbed.get().max(disturbed));
+        let mut largest = self.disturbed.lock().expect("no thread panicked with it");
+        *largest = largest.max(disturbed);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        let disturbed = 100.0 * self.disturbed.get();
+        let disturbed = 100.0 * self.disturbed.get_mut().map_or(0.0, |part| *part);
         if disturbed > 10.0 {
             eprintln!("    up to {disturbed:.0} % of the batches were disturbed by other programs");
         }

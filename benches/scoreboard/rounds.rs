@@ -84,15 +84,21 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// Measures all sides in turns, each on so many threads at once.
 pub fn measure(sides: &[Side], threads: usize, pace: Pace, progress: &Progress) -> Vec<Series> {
-    let crew = Crew::new(sides, threads);
+    let crew = &Crew::new(sides, threads);
     thread::scope(|scope| {
+        let leader = scope.spawn(|| {
+            crew.seat(0);
+            let series = crew.lead(pace, progress);
+            crew.dismiss();
+            series
+        });
         for thread in 1..threads {
-            let crew = &crew;
-            scope.spawn(move || crew.follow(thread));
+            scope.spawn(move || {
+                crew.seat(thread);
+                crew.follow(thread);
+            });
         }
-        let series = crew.lead(pace, progress);
-        crew.dismiss();
-        series
+        leader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -157,6 +163,16 @@ impl<'a> Crew<'a> {
         }
     }
 
+    /// Keeps a thread on a core of its own, where the system lets it: else two may share one for as
+    /// long as a measurement takes, while another core has nothing to do. One alone goes where it
+    /// is let.
+    fn seat(&self, thread: usize) {
+        if self.threads > 1 {
+            let core = core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied());
+            core.map(core_affinity::set_for_current);
+        }
+    }
+
     fn lead(&self, pace: Pace, progress: &Progress) -> Vec<Series> {
         progress.begin(pace.rounds);
         let before: Vec<_> = self.sides.iter().map(Self::counted).collect();
@@ -172,12 +188,15 @@ impl<'a> Crew<'a> {
             for (side, times) in times.iter().enumerate() {
                 for _ in 0..TRIES {
                     let batch = self.batch(side, *times, &mut done[side]);
-                    let each = batch.took().as_nanos() as f64 / *times as f64;
+                    let each = |took: Duration| took.as_nanos() as f64 / *times as f64;
                     if batch.is_quiet() {
-                        series[side].quiet.push(each);
+                        series[side].quiet.push(each(batch.took()));
                         break;
                     }
-                    series[side].disturbed.push(each);
+                    // One thread's time can do without what it waited; of several nobody knows what
+                    // the others did meanwhile.
+                    let waited = if self.threads == 1 { batch.waited } else { Duration::ZERO };
+                    series[side].disturbed.push(each(batch.took().saturating_sub(waited)));
                 }
             }
             progress.step();
@@ -291,8 +310,8 @@ impl Gate {
         while self.passed.load(Ordering::Acquire) == passed {
             turns += 1;
             if turns > 1 << 12 {
-                // Whoever is awaited may have no core to run on; and whoever wakes is given one.
-                thread::sleep(Duration::from_micros(50));
+                // Whoever is awaited may have no core to run on.
+                thread::yield_now();
             }
             hint::spin_loop();
         }

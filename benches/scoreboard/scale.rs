@@ -32,9 +32,9 @@ impl Scale {
         draws: 1 << 22,
         hot: Pace { batch: Duration::from_millis(3), rounds: 300 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
-        cold: Pace { batch: Duration::from_millis(20), rounds: 60 },
+        cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
-        storms: 5,
+        storms: 9,
     };
     pub const QUICK: Scale = Scale {
         name: "quick",
@@ -43,8 +43,8 @@ impl Scale {
         draws: 1 << 19,
         hot: Pace { batch: Duration::from_millis(3), rounds: 100 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
-        cold: Pace { batch: Duration::from_millis(15), rounds: 20 },
+        cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
-        storms: 3,
+        storms: 5,
     };
 }
