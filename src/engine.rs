@@ -29,7 +29,7 @@ use std::fmt;
 use crate::admission;
 use crate::engine::desk::Desk;
 use crate::id::OwnerId;
-use crate::store::Store;
+use crate::store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::units::{Money, PriceError, PriceTable, Usage};
@@ -64,6 +64,11 @@ use crate::units::{Money, PriceError, PriceTable, Usage};
 pub struct Engine {
     shared: Arc<Shared>,
 }
+
+/// Owners keep routes.
+type Store = store::Store<Route>;
+type Owner = store::Owner<Route>;
+type Changes<'a> = store::Changes<'a, Route>;
 
 /// What the handles of an engine share.
 pub(crate) struct Shared {
@@ -154,6 +159,36 @@ impl Engine {
     /// no limits and admits everything.
     pub fn route(&self, owners: &[OwnerId]) -> Route {
         Route::new(owners, &self.shared)
+    }
+
+    /// The route of the owner of this text, as [`route`](Self::route) makes it of its id; `None` if
+    /// there is no such owner. The owner keeps it, so asking again costs a lookup: for gateways
+    /// that keep no routes themselves. A text that is no owner's id is no owner.
+    ///
+    /// # Cost
+    ///
+    /// A hash of the text and a look into one shard under its reader's lock. The first time it
+    /// resolves the route and allocates, and the owner is some 200 bytes larger from then on.
+    ///
+    /// ```
+    /// use tollkeeper::{Concurrency, Decision, Engine, LimitId, OwnerId, Usage};
+    ///
+    /// let engine = Engine::new();
+    /// let key: OwnerId = "key:k1".parse()?;
+    /// engine.upsert_owner(&key, &[])?;
+    /// engine.upsert_limit(&key, &LimitId::new("k1-in-flight")?, Concurrency::new(8))?;
+    ///
+    /// let route = engine.owner_route("key:k1").expect("it was created above");
+    /// assert!(engine.reserve(&route, &Usage::default()).is_admitted());
+    /// assert!(engine.owner_route("key:k2").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn owner_route(&self, owner: &str) -> Option<Route> {
+        let made = |owner: Arc<Owner>| {
+            let make = || Route::new(&[owner.id.clone()], &self.shared);
+            owner.route.get_or_init(make).clone()
+        };
+        Some(self.shared.store.owner_route(owner)?.unwrap_or_else(made))
     }
 
     /// The owners of a route that do not exist at present.

@@ -67,7 +67,7 @@ use crate::alarm::{Alarm, EXHAUSTED, threshold};
 use crate::counter::{Change, Counter, Counts, Elsewhere, Missed};
 use crate::gate::{Gate, Terms};
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
+use crate::plan::{COUNTERS, CounterPlan, UNLIMITED};
 use crate::snapshot::{NEVER_WAS, Snapshot, Window, share};
 use crate::sync::{Arc, ArcCell, Lazy, Loaded};
 use crate::time::{Span, Timestamp};
@@ -135,20 +135,14 @@ pub(crate) struct Reading {
 }
 
 impl Entry {
-    /// A limit that begins at `now`, its lattice at `anchor`.
-    pub(crate) fn new(
-        id: LimitId,
-        owner: OwnerId,
-        plan: Arc<Plan>,
-        anchor: Timestamp,
-        now: Timestamp,
-    ) -> Entry {
+    /// A limit that begins with this snapshot.
+    pub(crate) fn new(id: LimitId, owner: OwnerId, first: Arc<Snapshot>) -> Entry {
         Entry {
             counters: std::array::from_fn(|_| Counter::new(0, 0)),
             gate: Gate::new(),
             id,
             owner,
-            cell: ArcCell::new(Snapshot::first(plan, anchor, now)),
+            cell: ArcCell::of(first),
             alarms: Lazy::new(),
         }
     }

@@ -5,6 +5,8 @@
 //! snapshot can lose none (L9). Every next snapshot is a pure function of the one before and of the
 //! arguments, so threads that race to install it build the same one (L13).
 
+use std::collections::HashMap;
+
 use crate::counter::SETTLED_MAX;
 use crate::gate::{Terms, WHOLE, over};
 use crate::plan::{COUNTERS, CounterPlan, Plan, UNLIMITED};
@@ -132,6 +134,28 @@ impl CounterPlan {
 pub(crate) fn share(limit: u64, percent: u8) -> u64 {
     let amount = (u128::from(limit) * u128::from(percent)).div_ceil(100);
     u64::try_from(amount).unwrap_or(UNLIMITED)
+}
+
+/// The first snapshots of limits that are created at one moment. Those that begin alike share one,
+/// until each has a next one of its own: a first one closes no window, so nothing is ever written
+/// into it.
+pub(crate) struct Beginnings {
+    now: Timestamp,
+    /// By their plans, which they keep alive, and their anchors.
+    known: HashMap<(*const Plan, Timestamp), Arc<Snapshot>>,
+}
+
+impl Beginnings {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self { now, known: HashMap::new() }
+    }
+
+    /// The first snapshot of a limit of this plan, its lattice at `anchor` or at the moment itself.
+    pub(crate) fn of(&mut self, plan: &Arc<Plan>, anchor: Option<Timestamp>) -> Arc<Snapshot> {
+        let (now, anchor) = (self.now, anchor.unwrap_or(self.now));
+        let first = || Arc::new(Snapshot::first(Arc::clone(plan), anchor, now));
+        Arc::clone(self.known.entry((Arc::as_ptr(plan), anchor)).or_insert_with(first))
+    }
 }
 
 impl Snapshot {

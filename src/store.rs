@@ -15,6 +15,7 @@
 mod shelf;
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
@@ -28,24 +29,35 @@ use shelf::{Named, Shelf};
 static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
 /// An owner as it stands. Replaced whole when it changes, so nothing in it has room to grow.
-#[derive(Clone)]
-pub(crate) struct Owner {
+pub(crate) struct Owner<R> {
     pub(crate) id: OwnerId,
     pub(crate) parents: Box<[OwnerId]>,
     /// In the order in which they were added.
     pub(crate) limits: Box<[Arc<Entry>]>,
     /// How many owners have this one for a parent.
     pub(crate) children: u32,
+    /// The route of this owner alone, once somebody has asked for it.
+    pub(crate) route: OnceLock<R>,
 }
 
-impl Owner {
+impl<R> Owner<R> {
     /// An owner without parents, limits and children.
     pub(crate) fn new(id: &OwnerId) -> Self {
-        Self { id: id.clone(), parents: Box::default(), limits: Box::default(), children: 0 }
+        let (parents, limits) = Default::default();
+        Self { id: id.clone(), parents, limits, children: 0, route: OnceLock::new() }
     }
 }
 
-impl Named for Owner {
+impl<R> Clone for Owner<R> {
+    /// To be changed, so its route is left out.
+    fn clone(&self) -> Self {
+        let Self { id, parents, limits, children, .. } = self;
+        let (id, parents, limits) = (id.clone(), parents.clone(), limits.clone());
+        Self { id, parents, limits, children: *children, route: OnceLock::new() }
+    }
+}
+
+impl<R> Named for Owner<R> {
     fn name(&self) -> &str {
         self.id.as_str()
     }
@@ -57,9 +69,9 @@ impl Named for Entry {
     }
 }
 
-/// Owners and limits by id.
-pub(crate) struct Store {
-    owners: Shelf<Owner>,
+/// Owners and limits by id. `R` is what an owner keeps for a route: the store only keeps it.
+pub(crate) struct Store<R> {
+    owners: Shelf<Owner<R>>,
     limits: Shelf<Entry>,
     version: AtomicU64,
     /// How many owners are pairs. While there are none, no route looks for them.
@@ -67,7 +79,7 @@ pub(crate) struct Store {
     writer: Mutex<()>,
 }
 
-impl Store {
+impl<R: Clone> Store<R> {
     pub(crate) fn new() -> Self {
         Self {
             owners: Shelf::new(),
@@ -86,7 +98,7 @@ impl Store {
     }
 
     /// Makes changes as the only writer. Every change goes through here.
-    pub(crate) fn change<R>(&self, changes: impl FnOnce(&Changes) -> R) -> R {
+    pub(crate) fn change<T>(&self, changes: impl FnOnce(&Changes<R>) -> T) -> T {
         let _turn = self.writer.lock();
         let turn = Changes { store: self, made: Cell::new(false) };
         let result = changes(&turn);
@@ -97,8 +109,14 @@ impl Store {
         result
     }
 
-    pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner>> {
+    pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner<R>>> {
         self.owners.get(id)
+    }
+
+    /// The route that an owner keeps or, if it keeps none yet, the owner.
+    pub(crate) fn owner_route(&self, id: &str) -> Option<Result<R, Arc<Owner<R>>>> {
+        let kept = |owner: &Arc<Owner<R>>| owner.route.get().cloned();
+        self.owners.find(id, |owner| kept(owner).ok_or_else(|| Arc::clone(owner)))
     }
 
     pub(crate) fn limit(&self, id: &str) -> Option<Arc<Entry>> {
@@ -106,7 +124,7 @@ impl Store {
     }
 
     /// All owners there were at some moment of the call. Each that was there throughout is in it.
-    pub(crate) fn owners(&self) -> Vec<Arc<Owner>> {
+    pub(crate) fn owners(&self) -> Vec<Arc<Owner<R>>> {
         self.owners.all()
     }
 
@@ -132,19 +150,19 @@ impl Store {
 }
 
 /// The one writer's hand on a store.
-pub(crate) struct Changes<'a> {
-    store: &'a Store,
+pub(crate) struct Changes<'a, R> {
+    store: &'a Store<R>,
     made: Cell<bool>,
 }
 
-impl Changes<'_> {
+impl<R: Clone> Changes<'_, R> {
     /// Makes room for so many owners and limits in all.
     pub(crate) fn reserve(&self, owners: usize, limits: usize) {
         self.store.owners.reserve(owners);
         self.store.limits.reserve(limits);
     }
 
-    pub(crate) fn set_owner(&self, owner: Owner) {
+    pub(crate) fn set_owner(&self, owner: Owner<R>) {
         self.made.set(true);
         let pair = owner.id.is_pair();
         let fresh = self.store.owners.put(Arc::new(owner)).is_none();

@@ -137,6 +137,11 @@ mod modelled {
             Self(loom::sync::Mutex::new(Arc::new(value)))
         }
 
+        /// A cell that holds what others hold too.
+        pub(crate) fn of(value: Arc<T>) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
         pub(crate) fn load(&self) -> Loaded<T> {
             self.0.lock().expect("no thread panics while it holds the cell").clone()
         }

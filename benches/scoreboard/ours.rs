@@ -82,8 +82,7 @@ pub fn chain(engine: &Engine, name: &str, depth: usize, limits: &[Limit]) -> Rou
 
 /// The route of the owner of this text.
 pub fn keyed(engine: &Engine, id: &str) -> Route {
-    let owner: OwnerId = id.parse().expect("an owner's text");
-    engine.route(&[owner])
+    engine.owner_route(id).expect("an owner that there is")
 }
 
 /// Reserves and settles. Whether it was admitted.

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::config::{Config, ConfigError, OwnerConfig, path_of_limit};
-use crate::engine::Engine;
 use crate::engine::topology::{Upserted, check_limit, put_limit};
+use crate::engine::{Changes, Engine, Owner, Store};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
-use crate::store::{Changes, Owner, Store};
+use crate::snapshot::Beginnings;
 use crate::sync::Arc;
 
 /// What applying a document changed.
@@ -72,11 +72,13 @@ fn put_in_force(
     let mut applied = Applied::default();
     changes.reserve(config.owners_len(), config.limits_len());
     let children = count_children(config);
+    let mut beginnings = Beginnings::at(at.now);
     let mut found = found.into_iter();
     for (owner, limits) in config.entries() {
         let limits = limits.iter().zip(&mut found).map(|(limit, found)| {
             let (id, plan, anchor) = (&limit.id, &limit.definition.plan, limit.anchor.as_deref());
-            let put = put_limit(changes, found, (&owner.id, id), plan, anchor.copied(), at);
+            let (ids, anchor) = ((&owner.id, id), anchor.copied());
+            let put = put_limit(changes, found, ids, plan, anchor, &mut beginnings, at);
             match put.1 {
                 Upserted::Created => applied.created.push(id.clone()),
                 Upserted::Changed => applied.changed.push(id.clone()),
@@ -118,8 +120,8 @@ fn put_owner(
             && entries.eq(limits.iter().map(Arc::as_ptr))
     };
     if !store.owner(owner.id.as_str()).is_some_and(same) {
-        let (id, parents) = (owner.id.clone(), owner.parents.clone());
-        changes.set_owner(Owner { id, parents, limits, children });
+        let parents = owner.parents.clone();
+        changes.set_owner(Owner { parents, limits, children, ..Owner::new(&owner.id) });
     }
 }
 

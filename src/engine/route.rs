@@ -27,10 +27,14 @@ pub struct Route(Arc<Resolved>);
 
 /// What a route was resolved to.
 ///
-/// Aligned so that it does not share a cache line with the count of those who hold it: every
-/// request reads the one and writes the other.
-#[repr(align(64))]
+/// In this order: what every request reads does not share a cache line of the usual size with the
+/// count of those who hold it, which stands before it and which every request writes.
+#[repr(C)]
 pub(crate) struct Resolved {
+    owners: Box<[OwnerId]>,
+    /// What the route was resolved to since, if that is something else.
+    newer: Lazy<ArcCell<Resolved>>,
+    _apart: [u64; 3],
     /// The last version of the store of which it is known to be right.
     version: AtomicU64,
     /// Of its engine, so that a reservation needs no other handle than this: a count of handles
@@ -39,12 +43,11 @@ pub(crate) struct Resolved {
     pub(crate) desk: Arc<Desk>,
     /// In the order in which they are held, each once.
     pub(crate) stops: Stops,
-    owners: Box<[OwnerId]>,
     /// Named owners that do not exist.
     pub(crate) unknown: Box<[OwnerId]>,
-    /// What the route was resolved to since, if that is something else.
-    newer: Lazy<ArcCell<Resolved>>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Resolved, version) + 2 * size_of::<usize>() >= 64);
 
 /// What a route resolves to at the moment.
 pub(crate) enum Current<'a> {
@@ -186,5 +189,6 @@ fn resolve(named: Box<[OwnerId]>, shared: &Shared) -> Resolved {
         owners: named,
         unknown: unknown.into(),
         newer: Lazy::new(),
+        _apart: [0; 3],
     }
 }

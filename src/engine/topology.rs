@@ -2,14 +2,14 @@
 
 use thiserror::Error;
 
-use crate::engine::Engine;
 use crate::engine::lineage::Lineage;
 use crate::engine::reading::{LimitUsage, reading};
+use crate::engine::{Changes, Engine, Owner, Store};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
 use crate::limit::Limit;
 use crate::plan::{LimitError, LimitKind, Plan};
-use crate::store::{Changes, Owner, Store};
+use crate::snapshot::Beginnings;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
@@ -186,8 +186,9 @@ impl Engine {
                 return Err(TopologyError::UnknownOwner { owner: owner.clone() });
             }
             let found = check_limit(store, owner, limit, &plan)?;
+            let (plan, mut beginnings) = (Arc::new(plan), Beginnings::at(at.now));
             let (entry, upserted) =
-                put_limit(changes, found, (owner, limit), &Arc::new(plan), None, at);
+                put_limit(changes, found, (owner, limit), &plan, None, &mut beginnings, at);
             if upserted == Upserted::Created {
                 let before = owned(store, owner);
                 let limits = before.limits.iter().cloned().chain([entry]).collect();
@@ -248,6 +249,7 @@ pub(crate) fn put_limit(
     (owner, limit): (&OwnerId, &LimitId),
     plan: &Arc<Plan>,
     anchor: Option<Timestamp>,
+    beginnings: &mut Beginnings,
     at: &At,
 ) -> (Arc<Entry>, Upserted) {
     if let Some(entry) = found {
@@ -257,9 +259,8 @@ pub(crate) fn put_limit(
         changes.replanned();
         return (entry, Upserted::Changed);
     }
-    let anchor = anchor.unwrap_or(at.now);
-    let entry = Entry::new(limit.clone(), owner.clone(), Arc::clone(plan), anchor, at.now);
-    let entry = Arc::new(entry);
+    let first = beginnings.of(plan, anchor);
+    let entry = Arc::new(Entry::new(limit.clone(), owner.clone(), first));
     changes.set_limit(&entry);
     (entry, Upserted::Created)
 }

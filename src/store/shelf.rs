@@ -55,8 +55,14 @@ impl<T: Named> Shelf<T> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Arc<T>> {
+        self.find(name, Arc::clone)
+    }
+
+    /// Reads a thing where it is, which saves the count of those who hold it. `read` runs with a
+    /// shard locked.
+    pub(super) fn find<U>(&self, name: &str, read: impl FnOnce(&Arc<T>) -> U) -> Option<U> {
         let hash = self.hash(name);
-        self.shard(hash).read().find(hash, |thing| thing.name() == name).cloned()
+        self.shard(hash).read().find(hash, |thing| thing.name() == name).map(read)
     }
 
     /// Puts a thing in the place of the one of the same id, in one step: whoever looks finds one of

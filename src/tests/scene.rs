@@ -8,6 +8,7 @@ use crate::entry::{At, Entry, Notice, Notices};
 use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
 use crate::plan::{CounterPlan, LimitKind, Plan};
+use crate::snapshot::Beginnings;
 use crate::sync::Arc;
 use crate::sync::testing::Unmodelled;
 use crate::time::{Period, Timestamp};
@@ -104,7 +105,8 @@ pub(super) fn token_plan(tokens: u64) -> Arc<Plan> {
 pub(super) fn entry(id: &str, plan: Arc<Plan>) -> Arc<Entry> {
     let owner = OwnerId::new("team", "t").unwrap();
     let zero = Timestamp::UNIX_EPOCH;
-    Arc::new(Entry::new(LimitId::new(id).unwrap(), owner, plan, zero, zero))
+    let first = Beginnings::at(zero).of(&plan, None);
+    Arc::new(Entry::new(LimitId::new(id).unwrap(), owner, first))
 }
 
 pub(super) fn tokens(n: u64) -> Usage {
