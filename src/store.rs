@@ -15,7 +15,6 @@
 mod shelf;
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
@@ -23,41 +22,31 @@ use crate::entry::Entry;
 use crate::id::{LimitId, OwnerId};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-use shelf::{Named, Shelf};
+pub(crate) use shelf::Named;
+use shelf::Shelf;
 
 /// The last version drawn by any store.
 static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
 /// An owner as it stands. Replaced whole when it changes, so nothing in it has room to grow.
-pub(crate) struct Owner<R> {
+#[derive(Clone)]
+pub(crate) struct Owner {
     pub(crate) id: OwnerId,
     pub(crate) parents: Box<[OwnerId]>,
     /// In the order in which they were added.
     pub(crate) limits: Box<[Arc<Entry>]>,
     /// How many owners have this one for a parent.
     pub(crate) children: u32,
-    /// The route of this owner alone, once somebody has asked for it.
-    pub(crate) route: OnceLock<R>,
 }
 
-impl<R> Owner<R> {
+impl Owner {
     /// An owner without parents, limits and children.
     pub(crate) fn new(id: &OwnerId) -> Self {
-        let (parents, limits) = Default::default();
-        Self { id: id.clone(), parents, limits, children: 0, route: OnceLock::new() }
+        Self { id: id.clone(), parents: Box::default(), limits: Box::default(), children: 0 }
     }
 }
 
-impl<R> Clone for Owner<R> {
-    /// To be changed, so its route is left out.
-    fn clone(&self) -> Self {
-        let Self { id, parents, limits, children, .. } = self;
-        let (id, parents, limits) = (id.clone(), parents.clone(), limits.clone());
-        Self { id, parents, limits, children: *children, route: OnceLock::new() }
-    }
-}
-
-impl<R> Named for Owner<R> {
+impl Named for Owner {
     fn name(&self) -> &str {
         self.id.as_str()
     }
@@ -69,21 +58,24 @@ impl Named for Entry {
     }
 }
 
-/// Owners and limits by id. `R` is what an owner keeps for a route: the store only keeps it.
+/// Owners and limits by id, and what is made of them for those who ask by an owner's name.
 pub(crate) struct Store<R> {
-    owners: Shelf<Owner<R>>,
+    owners: Shelf<Owner>,
     limits: Shelf<Entry>,
+    /// By their owners' names. None need be there, or be of owners that still are.
+    routes: Shelf<R>,
     version: AtomicU64,
     /// How many owners are pairs. While there are none, no route looks for them.
     pairs: AtomicU64,
     writer: Mutex<()>,
 }
 
-impl<R: Clone> Store<R> {
+impl<R: Named> Store<R> {
     pub(crate) fn new() -> Self {
         Self {
             owners: Shelf::new(),
             limits: Shelf::new(),
+            routes: Shelf::new(),
             version: AtomicU64::new(draw_version()),
             pairs: AtomicU64::new(0),
             writer: Mutex::new(()),
@@ -109,14 +101,23 @@ impl<R: Clone> Store<R> {
         result
     }
 
-    pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner<R>>> {
+    pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner>> {
         self.owners.get(id)
     }
 
-    /// The route that an owner keeps or, if it keeps none yet, the owner.
-    pub(crate) fn owner_route(&self, id: &str) -> Option<Result<R, Arc<Owner<R>>>> {
-        let kept = |owner: &Arc<Owner<R>>| owner.route.get().cloned();
-        self.owners.find(id, |owner| kept(owner).ok_or_else(|| Arc::clone(owner)))
+    /// The route that is kept for an owner.
+    pub(crate) fn route(&self, owner: &str) -> Option<Arc<R>> {
+        self.routes.get(owner)
+    }
+
+    /// Keeps a route in the place of the one of the same owner. If the owner was removed meanwhile,
+    /// it is kept for nobody until somebody asks for it.
+    pub(crate) fn keep_route(&self, route: &Arc<R>) {
+        self.routes.put(Arc::clone(route));
+    }
+
+    pub(crate) fn forget_route(&self, owner: &str) {
+        self.routes.remove(owner);
     }
 
     pub(crate) fn limit(&self, id: &str) -> Option<Arc<Entry>> {
@@ -124,7 +125,7 @@ impl<R: Clone> Store<R> {
     }
 
     /// All owners there were at some moment of the call. Each that was there throughout is in it.
-    pub(crate) fn owners(&self) -> Vec<Arc<Owner<R>>> {
+    pub(crate) fn owners(&self) -> Vec<Arc<Owner>> {
         self.owners.all()
     }
 
@@ -155,14 +156,14 @@ pub(crate) struct Changes<'a, R> {
     made: Cell<bool>,
 }
 
-impl<R: Clone> Changes<'_, R> {
+impl<R: Named> Changes<'_, R> {
     /// Makes room for so many owners and limits in all.
     pub(crate) fn reserve(&self, owners: usize, limits: usize) {
         self.store.owners.reserve(owners);
         self.store.limits.reserve(limits);
     }
 
-    pub(crate) fn set_owner(&self, owner: Owner<R>) {
+    pub(crate) fn set_owner(&self, owner: Owner) {
         self.made.set(true);
         let pair = owner.id.is_pair();
         let fresh = self.store.owners.put(Arc::new(owner)).is_none();
@@ -174,6 +175,7 @@ impl<R: Clone> Changes<'_, R> {
 
     pub(crate) fn remove_owner(&self, id: &OwnerId) {
         self.made.set(true);
+        self.store.forget_route(id.as_str());
         let known = self.store.owners.remove(id.as_str()).is_some();
         if known && id.is_pair() {
             // Relaxed: see `has_pairs`.

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::{Config, ConfigError, OwnerConfig, path_of_limit};
 use crate::engine::topology::{Upserted, check_limit, put_limit};
-use crate::engine::{Changes, Engine, Owner, Store};
+use crate::engine::{Changes, Engine, Store};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
 use crate::snapshot::Beginnings;
+use crate::store::Owner;
 use crate::sync::Arc;
 
 /// What applying a document changed.

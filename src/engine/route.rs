@@ -7,7 +7,10 @@ use crate::admission::Stops;
 use crate::engine::Shared;
 use crate::engine::desk::Desk;
 use crate::engine::lineage::Lineage;
+use smallvec::{SmallVec, smallvec};
+
 use crate::id::OwnerId;
+use crate::store::Named;
 use crate::sync::{Arc, ArcCell, AtomicU64, Lazy, Ordering};
 
 /// The limits that apply to requests of the same owners, in the order in which they are checked.
@@ -31,10 +34,11 @@ pub struct Route(Arc<Resolved>);
 /// count of those who hold it, which stands before it and which every request writes.
 #[repr(C)]
 pub(crate) struct Resolved {
-    owners: Box<[OwnerId]>,
+    /// Nearly always of one owner, whose ancestors are found by it.
+    owners: SmallVec<[OwnerId; 1]>,
     /// What the route was resolved to since, if that is something else.
     newer: Lazy<ArcCell<Resolved>>,
-    _apart: [u64; 3],
+    _apart: [u64; 2],
     /// The last version of the store of which it is known to be right.
     version: AtomicU64,
     /// Of its engine, so that a reservation needs no other handle than this: a count of handles
@@ -80,6 +84,31 @@ impl Route {
         Self(Arc::new(resolve(owners.into(), shared)))
     }
 
+    /// The route of one owner, that the store keeps.
+    pub(crate) fn kept(owner: &str, shared: &Shared) -> Option<Self> {
+        let kept = shared.store.route(owner);
+        match kept {
+            Some(route) if route.is_of(shared.store.version()) => Some(Self(route)),
+            _ => Self::kept_now(owner, kept, shared),
+        }
+    }
+
+    #[cold]
+    fn kept_now(owner: &str, kept: Option<Arc<Resolved>>, shared: &Shared) -> Option<Self> {
+        let id: OwnerId = owner.parse().ok()?;
+        let now = resolve(smallvec![id], shared);
+        if !now.unknown.is_empty() {
+            shared.store.forget_route(owner);
+            return None;
+        }
+        if let Some(kept) = kept.filter(|kept| kept.confirm(&now)) {
+            return Some(Self(kept));
+        }
+        let now = Arc::new(now);
+        shared.store.keep_route(&now);
+        Some(Self(now))
+    }
+
     /// The owners that the route was made from.
     pub fn owners(&self) -> &[OwnerId] {
         &self.0.owners
@@ -119,6 +148,13 @@ impl Route {
     }
 }
 
+/// Among the routes that the store keeps, each of one owner.
+impl Named for Resolved {
+    fn name(&self) -> &str {
+        self.owners.first().map_or("", OwnerId::as_str)
+    }
+}
+
 impl Resolved {
     fn is_of(&self, version: u64) -> bool {
         // Relaxed: what the version stands for was acquired with the store's own.
@@ -145,7 +181,7 @@ impl fmt::Debug for Route {
     }
 }
 
-fn resolve(named: Box<[OwnerId]>, shared: &Shared) -> Resolved {
+fn resolve(named: SmallVec<[OwnerId; 1]>, shared: &Shared) -> Resolved {
     let store = &shared.store;
     // Before anything is looked up, see `store`.
     let version = store.version();
@@ -189,6 +225,6 @@ fn resolve(named: Box<[OwnerId]>, shared: &Shared) -> Resolved {
         owners: named,
         unknown: unknown.into(),
         newer: Lazy::new(),
-        _apart: [0; 3],
+        _apart: [0; 2],
     }
 }

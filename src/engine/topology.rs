@@ -4,12 +4,13 @@ use thiserror::Error;
 
 use crate::engine::lineage::Lineage;
 use crate::engine::reading::{LimitUsage, reading};
-use crate::engine::{Changes, Engine, Owner, Store};
+use crate::engine::{Changes, Engine, Store};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
 use crate::limit::Limit;
 use crate::plan::{LimitError, LimitKind, Plan};
 use crate::snapshot::Beginnings;
+use crate::store::Owner;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 

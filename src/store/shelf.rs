@@ -16,7 +16,7 @@ use crate::sync::Arc;
 const SHARDS: usize = 64;
 
 /// What is found by the text of the id that it carries.
-pub(super) trait Named {
+pub(crate) trait Named {
     fn name(&self) -> &str;
 }
 
@@ -55,14 +55,8 @@ impl<T: Named> Shelf<T> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Arc<T>> {
-        self.find(name, Arc::clone)
-    }
-
-    /// Reads a thing where it is, which saves the count of those who hold it. `read` runs with a
-    /// shard locked.
-    pub(super) fn find<U>(&self, name: &str, read: impl FnOnce(&Arc<T>) -> U) -> Option<U> {
         let hash = self.hash(name);
-        self.shard(hash).read().find(hash, |thing| thing.name() == name).map(read)
+        self.shard(hash).read().find(hash, |thing| thing.name() == name).cloned()
     }
 
     /// Puts a thing in the place of the one of the same id, in one step: whoever looks finds one of
