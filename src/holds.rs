@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 use crate::entry::{Hold, Posted};
 use crate::measure::{Amounts, KNOWN, Measure};
 
-/// As many counters as a route of five owners with a budget and a rate limit each has, and one.
-const FEW: usize = 16;
+/// As many counters as a route of eight owners with a budget and a rate limit each has.
+const FEW: usize = 24;
 
 /// What a reservation holds, in the order of its route.
 ///
@@ -34,7 +34,7 @@ pub(crate) struct Alike {
     windows: [u32; FEW],
     amounts: [u64; KNOWN],
     /// A bit for each counter that nothing is held on, because its limit did not have it any more.
-    without: u16,
+    without: u32,
     /// So many counters are held on: the first ones of the route.
     held: u8,
 }
