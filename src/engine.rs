@@ -203,9 +203,10 @@ impl Engine {
     ///
     /// # Cost
     ///
-    /// One clock reading; for each counter a few loads of one cache line and one compare-and-swap.
-    /// Lock-free. Allocates when it denies, when a window ends, and for routes of more than sixteen
-    /// counters.
+    /// One clock reading, of the coarse clock where there is one; for each counter a few loads of
+    /// one or two cache lines and one compare-and-swap. Lock-free. The exact time is read when a
+    /// window ends or soon will, or something does not fit. Allocates when it denies, when a window
+    /// ends, and on routes of more than twenty-four counters or three ways to weigh tokens.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
         match self.unknown(&route) {

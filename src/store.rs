@@ -84,21 +84,15 @@ impl<R: Named> Store<R> {
 
     /// The version to mark a resolution with, read before resolving.
     pub(crate) fn version(&self) -> u64 {
-        // Acquire: pairs with the Release in `change`. Who reads a version sees every change that
-        // came before it.
+        // Acquire: pairs with the Release at the end of `change`. Who reads a version sees every
+        // change that came before it.
         self.version.load(Ordering::Acquire)
     }
 
     /// Makes changes as the only writer. Every change goes through here.
     pub(crate) fn change<T>(&self, changes: impl FnOnce(&Changes<R>) -> T) -> T {
         let _turn = self.writer.lock();
-        let turn = Changes { store: self, made: Cell::new(false) };
-        let result = changes(&turn);
-        if turn.made.get() {
-            // Release: pairs with the Acquire in `version`.
-            self.version.store(draw_version(), Ordering::Release);
-        }
-        result
+        changes(&Changes { store: self, made: Cell::new(false) })
     }
 
     pub(crate) fn owner(&self, id: &str) -> Option<Arc<Owner>> {
@@ -130,11 +124,13 @@ impl<R: Named> Store<R> {
     }
 
     /// How many owners there are.
+    #[cfg(feature = "serde")]
     pub(crate) fn owners_len(&self) -> usize {
         self.owners.len()
     }
 
     /// How many limits there are.
+    #[cfg(feature = "serde")]
     pub(crate) fn limits_len(&self) -> usize {
         self.limits.len()
     }
@@ -158,6 +154,7 @@ pub(crate) struct Changes<'a, R> {
 
 impl<R: Named> Changes<'_, R> {
     /// Makes room for so many owners and limits in all.
+    #[cfg(feature = "serde")]
     pub(crate) fn reserve(&self, owners: usize, limits: usize) {
         self.store.owners.reserve(owners);
         self.store.limits.reserve(limits);
@@ -196,6 +193,16 @@ impl<R: Named> Changes<'_, R> {
     pub(crate) fn remove_limit(&self, id: &LimitId) {
         self.made.set(true);
         self.store.limits.remove(id.as_str());
+    }
+}
+
+/// Announces what was changed, if anything was: also where a caller's panic ended the changes.
+impl<R> Drop for Changes<'_, R> {
+    fn drop(&mut self) {
+        if self.made.get() {
+            // Release: pairs with the Acquire in `version`.
+            self.store.version.store(draw_version(), Ordering::Release);
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod large;
 mod meaning;
 #[path = "config/pieces.rs"]
 mod pieces;
+#[path = "config/progress.rs"]
+mod progress;
 #[path = "config/wrong.rs"]
 mod wrong;
 

@@ -26,10 +26,8 @@ pub(super) enum Step {
 
 /// Reads with `read`; an error comes with the path to where it was.
 pub(super) fn follow<T, E>(read: impl FnOnce() -> Result<T, E>) -> Result<T, (String, E)> {
-    // Whatever reads may have to read another document for it.
-    let outer = TRAIL.take();
     let result = read();
-    let trail = TRAIL.replace(outer);
+    let trail = TRAIL.take();
     result.map_err(|error| (path(&trail), error))
 }
 

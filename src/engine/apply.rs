@@ -11,6 +11,9 @@ use crate::snapshot::Beginnings;
 use crate::store::Owner;
 use crate::sync::Arc;
 
+/// So many owners are put in force between two calls that tell how far it is: some milliseconds.
+const TOLD_EVERY: usize = 4096;
+
 /// What applying a document changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,16 +40,61 @@ impl Engine {
     ///
     /// A limit's id belongs to another owner or to another kind of limit in the engine.
     pub fn apply(&self, config: &Config) -> Result<Applied, ConfigError> {
+        self.apply_with_progress(config, |_, _| ())
+    }
+
+    /// Does the same as [`apply`](Self::apply), and tells how far it is: a document of a million
+    /// owners takes more than a second.
+    ///
+    /// `progress` is called with how many of the document's owners are in force and how many there
+    /// are: every few thousand owners, and last of all, when everything is done, with the two
+    /// equal. It is not called when the document is refused.
+    ///
+    /// Until the last call, other changes of owners and limits wait; decisions do not. So
+    /// `progress` must not itself change owners or limits of this engine: it would wait for itself
+    /// forever.
+    ///
+    /// # Errors
+    ///
+    /// As of [`apply`](Self::apply).
+    ///
+    /// # Panics
+    ///
+    /// Where `progress` panics. What is in force by then stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollkeeper::{Config, Engine};
+    ///
+    /// let config = Config::from_toml("owners = [{ id = 'key:k1' }, { id = 'key:k2' }]")?;
+    /// let mut last = None;
+    /// Engine::new().apply_with_progress(&config, |done, of| {
+    ///     eprint!("\r{done} of {of} owners");
+    ///     last = Some((done, of));
+    /// })?;
+    /// assert_eq!(last, Some((2, 2)));
+    /// # Ok::<(), tollkeeper::ConfigError>(())
+    /// ```
+    pub fn apply_with_progress(
+        &self,
+        config: &Config,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Applied, ConfigError> {
         let store = &self.shared.store;
         let prices = config.prices().clone();
+        let all = config.owners_len();
         let at = &self.shared.desk.at();
-        store.change(|changes| {
+        let applied = store.change(|changes| {
             let found = check(store, config)?;
-            let applied = put_in_force(store, changes, config, found, at);
+            let told = |done| progress(done, all);
+            let applied = put_in_force(store, changes, config, found, at, told);
             // In the same turn: of two documents one is in force, and not a mixture.
             self.set_prices(prices);
             Ok(applied)
-        })
+        })?;
+        progress(all, all);
+        Ok(applied)
     }
 }
 
@@ -69,13 +117,17 @@ fn put_in_force(
     config: &Config,
     found: Vec<Option<Arc<Entry>>>,
     at: &At,
+    mut progress: impl FnMut(usize),
 ) -> Applied {
     let mut applied = Applied::default();
     changes.reserve(config.owners_len(), config.limits_len());
     let children = count_children(config);
     let mut beginnings = Beginnings::at(at.now);
     let mut found = found.into_iter();
-    for (owner, limits) in config.entries() {
+    for (done, (owner, limits)) in config.entries().enumerate() {
+        if done > 0 && done.is_multiple_of(TOLD_EVERY) {
+            progress(done);
+        }
         let limits = limits.iter().zip(&mut found).map(|(limit, found)| {
             let (id, plan, anchor) = (&limit.id, &limit.definition.plan, limit.anchor.as_deref());
             let (ids, anchor) = ((&owner.id, id), anchor.copied());

@@ -142,8 +142,8 @@ impl Reservation {
     ///
     /// # Cost
     ///
-    /// One clock reading; for each counter one compare-and-swap. No allocation unless a limit is
-    /// overshot.
+    /// As of [`Engine::reserve`](crate::Engine::reserve). No allocation unless a limit is overshot
+    /// or a window has ended.
     pub fn settle(mut self, used: &Usage) -> Settlement {
         self.end(Actual::Used(used))
     }

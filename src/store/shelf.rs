@@ -90,6 +90,7 @@ impl<T: Named> Shelf<T> {
     }
 
     /// Makes room for so many in all, so that the tables need not grow step by step.
+    #[cfg(feature = "serde")]
     pub(super) fn reserve(&self, in_all: usize) {
         for shard in &self.shards {
             let mut table = shard.0.write();
