@@ -26,13 +26,23 @@ type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
 /// one part in so many of it.
 const PART: u32 = 50;
 /// So often a batch is tried in a round, until one is quiet.
-const TRIES: u32 = 2;
+const TRIES: usize = 2;
+
+/// How many of a side there are where they take turns.
+const TWINS: usize = 5;
 
 /// One of those that are compared.
 pub struct Side<'a> {
     pub name: &'static str,
+    /// One, or several of the same that take turns.
+    twins: Vec<Twin<'a>>,
+}
+
+struct Twin<'a> {
     work: Work<'a>,
     count: Option<Count<'a>>,
+    /// What lies between it and the next one.
+    _space: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
@@ -50,29 +60,64 @@ impl<'a> Side<'a> {
 
     /// A side that does so many operations at a call.
     pub fn in_batches(name: &'static str, work: impl Fn(usize, u64) -> bool + Sync + 'a) -> Self {
-        Self { name, work: Box::new(work), count: None }
+        let twin = Twin { work: Box::new(work), count: None, _space: Vec::new() };
+        Self { name, twins: vec![twin] }
     }
 
     /// Says how to read off the side's own counters how many operations it has done. What they say
     /// has to be what was measured, to the last one.
     pub fn counting(mut self, count: impl Fn() -> u64 + Sync + 'a) -> Self {
-        self.count = Some(Box::new(count));
+        self.twins[0].count = Some(Box::new(count));
         self
+    }
+
+    /// Several of the same side, made one after the other, which take turns round by round. Where
+    /// in memory one comes to lie decides which of its parts share a cache line, and so what
+    /// threads that contend for them take: by a third, for as long as it lives.
+    pub fn twins(make: impl Fn() -> Self) -> Self {
+        let mut all = make();
+        for place in 1..TWINS {
+            all.twins[place - 1]._space = vec![0; 24 + 16 * place];
+            all.twins.extend(make().twins);
+        }
+        all
+    }
+
+    /// By each of the twins that can be counted.
+    fn counted(&self) -> Vec<Option<u64>> {
+        self.twins.iter().map(|twin| twin.count.as_ref().map(|count| count())).collect()
     }
 }
 
-/// What one side took: nanoseconds an operation, of one thread, for each batch.
-#[derive(Default)]
-pub struct Series {
+/// What one side took: nanoseconds an operation, of one thread, for each batch of each twin.
+pub struct Series(Vec<Batches>);
+
+#[derive(Clone, Default)]
+struct Batches {
     quiet: Vec<f64>,
     disturbed: Vec<f64>,
 }
 
 impl Series {
-    /// Of the quiet batches, unless there are next to none.
+    /// The median of the quiet batches, if there are some, else of all; where there are twins, the
+    /// mean of their medians.
     pub fn median(&self) -> f64 {
-        let enough = self.quiet.len() >= 5;
-        median(if enough { &self.quiet } else { &self.disturbed }.clone())
+        let some: Vec<_> = self.0.iter().filter(|twin| twin.quiet.len() >= 3).collect();
+        let medians: Vec<f64> = if some.is_empty() {
+            let all = |twin: &Batches| [twin.quiet.as_slice(), &twin.disturbed].concat();
+            self.0.iter().map(|twin| median(all(twin))).collect()
+        } else {
+            some.iter().map(|twin| median(twin.quiet.clone())).collect()
+        };
+        medians.iter().sum::<f64>() / medians.len() as f64
+    }
+
+    fn quiet(&self) -> usize {
+        self.0.iter().map(|twin| twin.quiet.len()).sum()
+    }
+
+    fn disturbed(&self) -> usize {
+        self.0.iter().map(|twin| twin.disturbed.len()).sum()
     }
 }
 
@@ -142,10 +187,11 @@ impl Part {
     }
 }
 
-/// Which side is to work, and how often. No side at all ends the work.
+/// Which twin of which side is to work, and how often. No side at all ends the work.
 #[derive(Default)]
 struct Order {
     side: AtomicUsize,
+    twin: AtomicUsize,
     times: AtomicU64,
 }
 
@@ -175,53 +221,58 @@ impl<'a> Crew<'a> {
 
     fn lead(&self, pace: Pace, progress: &Progress) -> Vec<Series> {
         progress.begin(pace.rounds);
-        let before: Vec<_> = self.sides.iter().map(Self::counted).collect();
-        let mut done = vec![0; self.sides.len()];
+        let before: Vec<_> = self.sides.iter().map(Side::counted).collect();
+        let mut done: Vec<_> = self.sides.iter().map(|side| vec![0; side.twins.len()]).collect();
         let times: Vec<u64> =
             (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
-        let mut series: Vec<Series> = self.sides.iter().map(|_| Series::default()).collect();
+        let none = |side: &Side| Series(vec![Batches::default(); side.twins.len()]);
+        let mut series: Vec<Series> = self.sides.iter().map(none).collect();
         for round in 0..2 * pace.rounds {
-            let fewest = series.iter().map(|side| side.quiet.len()).min();
+            let fewest = series.iter().map(Series::quiet).min();
             if round >= pace.rounds && fewest >= Some(pace.rounds / 4) {
                 break;
             }
             for (side, times) in times.iter().enumerate() {
-                for _ in 0..TRIES {
-                    let batch = self.batch(side, *times, &mut done[side]);
-                    let each = |took: Duration| took.as_nanos() as f64 / *times as f64;
-                    if batch.is_quiet() {
-                        series[side].quiet.push(each(batch.took()));
-                        break;
-                    }
-                    // One thread's time can do without what it waited; of several nobody knows what
-                    // the others did meanwhile.
-                    let waited = if self.threads == 1 { batch.waited } else { Duration::ZERO };
-                    series[side].disturbed.push(each(batch.took().saturating_sub(waited)));
-                }
+                let twin = round % self.sides[side].twins.len();
+                self.turn(side, twin, *times, &mut done[side], &mut series[side].0[twin]);
             }
             progress.step();
         }
-        let quiet: usize = series.iter().map(|side| side.quiet.len()).sum();
-        let disturbed: usize = series.iter().map(|side| side.disturbed.len()).sum();
+        let quiet: usize = series.iter().map(Series::quiet).sum();
+        let disturbed: usize = series.iter().map(Series::disturbed).sum();
         progress.over(disturbed as f64 / (quiet + disturbed) as f64);
         for ((side, before), done) in self.sides.iter().zip(before).zip(done) {
-            let counted = Self::counted(side) - before;
-            if side.count.is_some() {
-                assert_eq!(counted, done, "{} has other counts than operations done", side.name);
+            for ((now, before), done) in side.counted().into_iter().zip(before).zip(done) {
+                let wrong = now.zip(before).filter(|(now, before)| now - before != done);
+                assert_eq!(wrong, None, "{} counts other than the {done} it did", side.name);
             }
         }
         series
     }
 
-    fn counted(side: &Side) -> u64 {
-        side.count.as_ref().map_or(0, |count| count())
+    /// A quiet batch, or two that are not.
+    fn turn(&self, side: usize, twin: usize, times: u64, done: &mut [u64], to: &mut Batches) {
+        for _ in 0..TRIES {
+            let batch = self.batch(side, twin, times, done);
+            let each = |took: Duration| took.as_nanos() as f64 / times as f64;
+            if batch.is_quiet() {
+                to.quiet.push(each(batch.took()));
+                return;
+            }
+            // One thread's time can do without what it waited; of several nobody knows what the
+            // others did meanwhile.
+            let waited = if self.threads == 1 { batch.waited } else { Duration::ZERO };
+            to.disturbed.push(each(batch.took().saturating_sub(waited)));
+        }
     }
 
     /// How many operations make a batch. Warms the side up meanwhile.
-    fn calibrate(&self, side: usize, pace: Pace, done: &mut u64) -> u64 {
+    fn calibrate(&self, side: usize, pace: Pace, done: &mut [u64]) -> u64 {
         let mut times = 1;
         loop {
-            let took = (0..TRIES).map(|_| self.batch(side, times, done).took()).min();
+            let tries = 0..self.sides[side].twins.len().max(TRIES);
+            let twin = |turn| turn % self.sides[side].twins.len();
+            let took = tries.map(|turn| self.batch(side, twin(turn), times, done).took()).min();
             let took = took.expect("at least one try");
             if took >= pace.batch / 2 {
                 let batch = pace.batch.as_nanos() * u128::from(times) / took.as_nanos();
@@ -232,14 +283,15 @@ impl<'a> Crew<'a> {
     }
 
     /// One batch of a side on all threads: from when the first began to when the last was done.
-    fn batch(&self, side: usize, times: u64, done: &mut u64) -> Part {
+    fn batch(&self, side: usize, twin: usize, times: u64, done: &mut [u64]) -> Part {
         // Relaxed: the gate orders what is written before it and read behind it.
         self.order.side.store(side, Ordering::Relaxed);
+        self.order.twin.store(twin, Ordering::Relaxed);
         self.order.times.store(times, Ordering::Relaxed);
         self.gate.pass(self.threads);
         self.work(0);
         self.gate.pass(self.threads);
-        *done += times * self.threads as u64;
+        done[twin] += times * self.threads as u64;
         let refused = self.refused.load(Ordering::Relaxed);
         assert!(!refused, "{} refused what there is plenty of", self.sides[side].name);
         let parts = self.parts.iter().map(|part| *part.lock().expect("no thread panicked"));
@@ -249,10 +301,11 @@ impl<'a> Crew<'a> {
     fn work(&self, thread: usize) {
         // Relaxed: see `batch`.
         let side = &self.sides[self.order.side.load(Ordering::Relaxed)];
+        let twin = &side.twins[self.order.twin.load(Ordering::Relaxed)];
         let times = self.order.times.load(Ordering::Relaxed);
         let waited = waited();
         let began = Instant::now();
-        let admitted = (side.work)(thread, times);
+        let admitted = (twin.work)(thread, times);
         let ended = Instant::now();
         let waited = self::waited().saturating_sub(waited);
         let part = Part { began, all_began: began, ended, waited };

@@ -30,11 +30,11 @@ impl Scale {
         entries: 1_000_000,
         few: 1_000,
         draws: 1 << 22,
-        hot: Pace { batch: Duration::from_millis(3), rounds: 300 },
+        hot: Pace { batch: Duration::from_millis(3), rounds: 200 },
         curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
         cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
-        storms: 9,
+        storms: 7,
     };
     pub const QUICK: Scale = Scale {
         name: "quick",

@@ -14,21 +14,23 @@ use tollkeeper::{Clock, Engine, ManualClock, SystemClock, Timestamp};
 
 pub const GROUP: Group = Group { rows: &["bump_hot", "bump_hot_system"], measure: bump };
 
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
 fn bump(scale: &Scale, progress: &Progress, report: &mut Report) {
     let mut crews = vec![1];
     crews.extend((cores() > 1).then(cores));
     for threads in crews {
         let sides = [
-            bumps("bump_hot", ManualClock::new(Timestamp::from_secs(1_800_000_000))),
-            bumps("bump_hot_system", SystemClock),
-            floor::fetch_add(),
-            floor::fetch_add_and_clock(),
-            naive::clone_and_swap(),
-            direct::mutex(),
-            direct::governor(),
-            direct::ratelimit(),
-            direct::rate_net(),
-            direct::leaky_bucket(),
+            Side::twins(|| bumps("bump_hot", ManualClock::new(START))),
+            Side::twins(|| bumps("bump_hot_system", SystemClock)),
+            Side::twins(floor::fetch_add),
+            Side::twins(floor::fetch_add_and_clock),
+            Side::twins(naive::clone_and_swap),
+            Side::twins(direct::mutex),
+            Side::twins(direct::governor),
+            Side::twins(direct::ratelimit),
+            Side::twins(direct::rate_net),
+            Side::twins(direct::leaky_bucket),
         ];
         let series = measure(&sides, threads, scale.hot, progress);
         let (ours, peers) = series.split_at(2);

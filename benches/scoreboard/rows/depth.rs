@@ -21,7 +21,8 @@ fn depths(scale: &Scale, progress: &Progress, report: &mut Report) {
     for depth in 1..=8 {
         for (name, threads) in &kinds {
             let sets = if *name == "depth_own" { *threads } else { 1 };
-            let sides = [passes(name, depth, sets), floor(depth, sets)];
+            let sides =
+                [Side::twins(|| passes(name, depth, sets)), Side::twins(|| floor(depth, sets))];
             let series = measure(&sides, *threads, scale.curve, progress);
             let floor = sides[1].name;
             report.add(Row::time(name, *threads, depth, &series[0], floor, &series[1]));

@@ -19,9 +19,12 @@ fn route15(scale: &Scale, progress: &Progress, report: &mut Report) {
     let mut alone: Option<Vec<f64>> = None;
     for threads in crews() {
         // All threads on the one handle, then each on its own to the same limits.
-        let shared = passes("route15", 1);
-        let handles = passes("route15_handles", threads);
-        let sides = [shared, handles, governor::checks::<15>(), floor::twice::<15>(1)];
+        let sides = [
+            Side::twins(|| passes("route15", 1)),
+            Side::twins(|| passes("route15_handles", threads)),
+            Side::twins(governor::checks::<15>),
+            Side::twins(|| floor::twice::<15>(1)),
+        ];
         let series = measure(&sides, threads, scale.hot, progress);
         let peers = || sides[2..].iter().zip(&series[2..]);
         for (side, ours) in sides[..2].iter().zip(&series) {
