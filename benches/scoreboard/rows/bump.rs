@@ -1,5 +1,6 @@
-//! `bump_hot`: one bump of one budget, by one thread and by all at once. On a clock that stands, as
-//! the floor and the naive reading read none; `bump_hot_system` is the same on the machine's.
+//! `bump_hot`: one bump of one budget, by one thread and by all at once, on the machine's clock;
+//! `bump_hot_manual` is the same on a clock that stands, as the floor and the naive reading read
+//! none.
 
 use super::{Group, cores};
 use crate::ours;
@@ -12,7 +13,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use tollkeeper::{Clock, Engine, ManualClock, SystemClock, Timestamp};
 
-pub const GROUP: Group = Group { rows: &["bump_hot", "bump_hot_system"], measure: bump };
+pub const GROUP: Group = Group { rows: &["bump_hot", "bump_hot_manual"], measure: bump };
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -21,8 +22,8 @@ fn bump(scale: &Scale, progress: &Progress, report: &mut Report) {
     crews.extend((cores() > 1).then(cores));
     for threads in crews {
         let sides = [
-            Side::twins(|| bumps("bump_hot", ManualClock::new(START))),
-            Side::twins(|| bumps("bump_hot_system", SystemClock)),
+            Side::twins(|| bumps("bump_hot", SystemClock)),
+            Side::twins(|| bumps("bump_hot_manual", ManualClock::new(START))),
             Side::twins(floor::fetch_add),
             Side::twins(floor::fetch_add_and_clock),
             Side::twins(naive::clone_and_swap),

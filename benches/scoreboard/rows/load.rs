@@ -11,7 +11,7 @@ use crate::rounds::{median, waited};
 use crate::scale::Scale;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
-use tollkeeper::{Config, Engine};
+use tollkeeper::{Config, Engine, ManualClock, OwnerId, Timestamp};
 
 pub const GROUP: Group =
     Group { rows: &["load", "load_parse", "load_apply", "bytes_per_owner"], measure: load };
@@ -41,6 +41,12 @@ fn load(scale: &Scale, progress: &Progress, report: &mut Report) {
     let each = loads[0].bytes as f64 / owners as f64;
     let row = Row::bytes("bytes_per_owner", owners, each, "512 bytes", BYTES);
     report.add(row.target(1.0));
+    for (name, bytes) in
+        [("bytes_per_owner_rolled", loads[0].rolled), ("bytes_per_owner_by_name", loads[0].by_name)]
+    {
+        let each = bytes as f64 / owners as f64;
+        report.add(Row::bytes(name, owners, each, "512 bytes", BYTES));
+    }
     progress.say("making three keys for each in governor");
     let mut limiter = None;
     let names = ["bud", "tok", "req"];
@@ -58,11 +64,16 @@ struct Load {
     apply: Duration,
     /// Of the engine, when each of its owners has had a request.
     bytes: i64,
+    /// When each of its windows has been followed by another, too.
+    rolled: i64,
+    /// When each of its owners has been asked for by name, on top.
+    by_name: i64,
 }
 
 impl Load {
     fn of(text: &str, owners: usize, turn: usize, progress: &Progress) -> Load {
-        let engine = Engine::new();
+        let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
+        let engine = Engine::builder().clock(clock.clone()).build();
         let (mut parse, mut apply) = (Duration::ZERO, Duration::ZERO);
         // What is live behind it and was not before is in the engine: the document and what was
         // made of it on the way is gone by then.
@@ -81,8 +92,20 @@ impl Load {
             progress.say(format!("a request for each of {owners} owners"));
             use_all(&engine, owners);
         });
+        let bytes = counted.bytes_current;
+        progress.say(format!("ending the windows of {owners} owners"));
+        clock.advance(Duration::from_secs(40 * 86_400));
+        let counted = allocation_counter::measure(|| {
+            assert_eq!(engine.reset_expired().rolled, 2 * owners);
+        });
+        let rolled = bytes + counted.bytes_current;
+        progress.say(format!("asking for {owners} owners by name"));
+        let counted = allocation_counter::measure(|| {
+            (0..owners).for_each(|number| drop(ours::keyed(&engine, &id(number))));
+        });
+        let by_name = rolled + counted.bytes_current;
         progress.say("dropping them");
-        Load { parse, apply, bytes: counted.bytes_current }
+        Load { parse, apply, bytes, rolled, by_name }
     }
 }
 
@@ -97,7 +120,8 @@ fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
 fn use_all(engine: &Engine, owners: usize) {
     let (estimate, used) = (ours::estimate(), ours::used());
     for number in 0..owners {
-        let route = ours::keyed(engine, &id(number));
+        let owner: OwnerId = id(number).parse().expect("an owner's text");
+        let route = engine.route(&[owner]);
         assert!(ours::pass(engine, &route, &estimate, &used), "it was not admitted");
         if number % 1_000 == 0 {
             let limits = engine.route_usage(&route);
