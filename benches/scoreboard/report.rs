@@ -174,16 +174,16 @@ impl Report {
         if kinds.is_empty() {
             return;
         }
-        text.push_str("\n| owners | ");
+        text.push_str("\n| owners |");
         for (name, threads) in &kinds {
-            let _ = write!(text, "`{name}`, threads: {threads} | its floor | ratio | ");
+            let _ = write!(text, " `{name}`, threads: {threads} | its floor | ratio |");
         }
         let _ = write!(text, "\n|--:|{}", "--:|--:|--:|".repeat(kinds.len()));
         for line in curves.chunks(kinds.len()) {
-            let _ = write!(text, "\n| {} | ", line[0].entries);
+            let _ = write!(text, "\n| {} |", line[0].entries);
             for row in line {
                 let (ours, theirs) = (row.shown(row.ours_ns), row.shown(row.peer_ns));
-                let _ = write!(text, "{ours} | {theirs} | {:.2} | ", row.ratio);
+                let _ = write!(text, " {ours} | {theirs} | {:.2} |", row.ratio);
             }
         }
         text.push('\n');
