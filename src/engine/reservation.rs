@@ -176,7 +176,25 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.holds.len() > 0 {
-            let _ = self.end(if self.dispatched { Actual::AsHeld } else { Actual::Nothing });
+            Dropped(self).end();
+        }
+    }
+}
+
+/// A reservation that is being dropped. If a user's clock panics on the way, the rest is ended on
+/// the way out: nobody comes after who could.
+struct Dropped<'a>(&'a mut Reservation);
+
+impl Dropped<'_> {
+    fn end(&mut self) {
+        let _ = self.0.end(if self.0.dispatched { Actual::AsHeld } else { Actual::Nothing });
+    }
+}
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        if self.0.holds.len() > 0 {
+            self.end();
         }
     }
 }
