@@ -17,14 +17,17 @@ const PEERS: [&str; 10] = [
 ];
 
 /// The head of a result: the machine, the day, and every version that matters.
-pub fn described(scale: &str, took: Duration) -> String {
+pub fn described(scale: &str, took: Duration, disturbed: f64) -> String {
     let day = chrono::DateTime::<chrono::Utc>::from(SystemTime::now()).format("%Y-%m-%d");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let peers: Vec<String> =
         PEERS.iter().map(|name| format!("{name} {}", version_of(name))).collect();
     format!(
-        "- {day}, {scale} run of {} s, tollkeeper {}\n- {}, {cores} cores, {} {}\n- {}\n- {}\n",
+        "- {day}, {scale} run of {} s, up to {:.0} % of a row's batches disturbed by other \
+         programs; tollkeeper {}\n\
+         - {}, {cores} cores, {} {}\n- {}\n- {}\n",
         took.as_secs(),
+        100.0 * disturbed,
         env!("CARGO_PKG_VERSION"),
         processor(),
         std::env::consts::OS,

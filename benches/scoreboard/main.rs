@@ -10,6 +10,7 @@
 
 mod cli;
 mod drawn;
+mod gate;
 mod machine;
 mod ours;
 mod peers;
@@ -18,6 +19,7 @@ mod report;
 mod rounds;
 mod rows;
 mod scale;
+mod side;
 
 use clap::Parser;
 use cli::Cli;
@@ -44,13 +46,14 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let began = Instant::now();
-    let mut report = Report::default();
+    let (mut report, mut disturbed) = (Report::default(), 0.0_f64);
     for (place, group) in groups.iter().enumerate() {
         let progress = Progress::new(group.rows.join(", "), place + 1, groups.len());
         (group.measure)(&scale, &progress, &mut report);
+        disturbed = disturbed.max(progress.disturbed());
     }
     report.retain(wanted);
-    match report.publish(&scale, began.elapsed()) {
+    match report.publish(&scale, began.elapsed(), disturbed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");

@@ -1,13 +1,12 @@
 //! How far the run is, on stderr.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A bar on a terminal; elsewhere a line for each group of rows.
 pub struct Progress {
     bar: ProgressBar,
-    /// The largest part of the batches of one measurement that were disturbed.
     disturbed: Mutex<f64>,
 }
 
@@ -47,17 +46,22 @@ impl Progress {
 
     /// A measurement is over, of which this part of the batches was disturbed.
     pub fn over(&self, disturbed: f64) {
-        let mut largest = self.disturbed.lock().expect("no thread panicked with it");
+        let mut largest = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner);
         *largest = largest.max(disturbed);
+    }
+
+    /// The largest part of a measurement's batches that was disturbed.
+    pub fn disturbed(&self) -> f64 {
+        *self.disturbed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        let disturbed = 100.0 * self.disturbed.get_mut().map_or(0.0, |part| *part);
-        if disturbed > 10.0 {
-            eprintln!("    up to {disturbed:.0} % of the batches were disturbed by other programs");
+        let percent = 100.0 * self.disturbed();
+        if percent > 10.0 {
+            eprintln!("    up to {percent:.0} % of the batches were disturbed by other programs");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What was measured, as a table for people and as JSON.
 
 use crate::machine;
-use crate::rounds::Series;
 use crate::scale::Scale;
+use crate::side::Series;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -123,8 +123,9 @@ impl Report {
     }
 
     /// Prints the table and writes the JSON to cargo's target directory.
-    pub fn publish(&self, scale: &Scale, took: Duration) -> Result<(), String> {
-        println!("{}", self.markdown(scale, took).trim_end());
+    pub fn publish(&self, scale: &Scale, took: Duration, disturbed: f64) -> Result<(), String> {
+        let head = machine::described(scale.name, took, disturbed);
+        println!("{}", self.markdown(head).trim_end());
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let path = temporary.parent().unwrap_or(temporary).join("scoreboard.json");
         let json = serde_json::to_string_pretty(&self.0).map_err(|why| why.to_string())?;
@@ -134,8 +135,7 @@ impl Report {
         Ok(())
     }
 
-    fn markdown(&self, scale: &Scale, took: Duration) -> String {
-        let mut text = machine::described(scale.name, took);
+    fn markdown(&self, mut text: String) -> String {
         if self.0.iter().any(|row| !row.is_curve()) {
             text.push_str(
                 "\n| row | threads | entries | ours | compared with | theirs | ratio | target | |\n\

@@ -4,13 +4,15 @@
 //! machine for longer than a round slows all sides of it; what slows it for less is in a few of the
 //! batches, which the medians over the rounds pass over. A batch in which a thread had to wait for
 //! a core, because others were running, is done again where the system tells (on Linux); and while
-//! there are too few of the others, there are more rounds, up to twice as many.
+//! there are too few of the others, there are more rounds, for up to twice the time.
 
+use crate::gate::Gate;
 use crate::progress::Progress;
+use crate::side::{Batches, Series, Side};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{hint, thread};
 
 /// How long a batch is, and how many rounds there are.
 #[derive(Clone, Copy)]
@@ -19,113 +21,13 @@ pub struct Pace {
     pub rounds: usize,
 }
 
-type Work<'a> = Box<dyn Fn(usize, u64) -> bool + Sync + 'a>;
-type Count<'a> = Box<dyn Fn() -> u64 + Sync + 'a>;
-
 /// A batch is disturbed when a thread waited for a core, or began after another, for longer than
 /// one part in so many of it.
 const PART: u32 = 50;
 /// So often a batch is tried in a round, until one is quiet.
 const TRIES: usize = 2;
-
-/// How many of a side there are where they take turns.
-const TWINS: usize = 5;
-
-/// One of those that are compared.
-pub struct Side<'a> {
-    pub name: &'static str,
-    /// One, or several of the same that take turns.
-    twins: Vec<Twin<'a>>,
-}
-
-struct Twin<'a> {
-    work: Work<'a>,
-    count: Option<Count<'a>>,
-    /// What lies between it and the next one.
-    _space: Vec<u8>,
-}
-
-impl<'a> Side<'a> {
-    /// A side that does `operation`, given the number of the thread that does it. It says whether
-    /// it was admitted; all have to be.
-    pub fn new(name: &'static str, operation: impl Fn(usize) -> bool + Sync + 'a) -> Self {
-        Self::in_batches(name, move |thread, times| {
-            let mut admitted = true;
-            for _ in 0..times {
-                admitted &= operation(thread);
-            }
-            admitted
-        })
-    }
-
-    /// A side that does so many operations at a call.
-    pub fn in_batches(name: &'static str, work: impl Fn(usize, u64) -> bool + Sync + 'a) -> Self {
-        let twin = Twin { work: Box::new(work), count: None, _space: Vec::new() };
-        Self { name, twins: vec![twin] }
-    }
-
-    /// Says how to read off the side's own counters how many operations it has done. What they say
-    /// has to be what was measured, to the last one.
-    pub fn counting(mut self, count: impl Fn() -> u64 + Sync + 'a) -> Self {
-        self.twins[0].count = Some(Box::new(count));
-        self
-    }
-
-    /// Several of the same side, made one after the other, which take turns round by round. Where
-    /// in memory one comes to lie decides which of its parts share a cache line, and so what
-    /// threads that contend for them take: by a third, for as long as it lives.
-    pub fn twins(make: impl Fn() -> Self) -> Self {
-        let mut all = make();
-        for place in 1..TWINS {
-            all.twins[place - 1]._space = vec![0; 24 + 16 * place];
-            all.twins.extend(make().twins);
-        }
-        all
-    }
-
-    /// By each of the twins that can be counted.
-    fn counted(&self) -> Vec<Option<u64>> {
-        self.twins.iter().map(|twin| twin.count.as_ref().map(|count| count())).collect()
-    }
-}
-
-/// What one side took: nanoseconds an operation, of one thread, for each batch of each twin.
-pub struct Series(Vec<Batches>);
-
-#[derive(Clone, Default)]
-struct Batches {
-    quiet: Vec<f64>,
-    disturbed: Vec<f64>,
-}
-
-impl Series {
-    /// The median of the quiet batches, if there are some, else of all; where there are twins, the
-    /// mean of their medians.
-    pub fn median(&self) -> f64 {
-        let some: Vec<_> = self.0.iter().filter(|twin| twin.quiet.len() >= 3).collect();
-        let medians: Vec<f64> = if some.is_empty() {
-            let all = |twin: &Batches| [twin.quiet.as_slice(), &twin.disturbed].concat();
-            self.0.iter().map(|twin| median(all(twin))).collect()
-        } else {
-            some.iter().map(|twin| median(twin.quiet.clone())).collect()
-        };
-        medians.iter().sum::<f64>() / medians.len() as f64
-    }
-
-    fn quiet(&self) -> usize {
-        self.0.iter().map(|twin| twin.quiet.len()).sum()
-    }
-
-    fn disturbed(&self) -> usize {
-        self.0.iter().map(|twin| twin.disturbed.len()).sum()
-    }
-}
-
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-}
+/// So many rounds there are, however long they take.
+const LEAST: usize = 10;
 
 /// Measures all sides in turns, each on so many threads at once.
 pub fn measure(sides: &[Side], threads: usize, pace: Pace, progress: &Progress) -> Vec<Series> {
@@ -227,9 +129,12 @@ impl<'a> Crew<'a> {
             (0..self.sides.len()).map(|side| self.calibrate(side, pace, &mut done[side])).collect();
         let none = |side: &Side| Series(vec![Batches::default(); side.twins.len()]);
         let mut series: Vec<Series> = self.sides.iter().map(none).collect();
+        let batches = u32::try_from(pace.rounds * self.sides.len()).expect("some hundreds");
+        let (began, at_most) = (Instant::now(), 2 * batches * pace.batch);
         for round in 0..2 * pace.rounds {
             let fewest = series.iter().map(Series::quiet).min();
-            if round >= pace.rounds && fewest >= Some(pace.rounds / 4) {
+            let enough = round >= pace.rounds && fewest >= Some(pace.rounds / 4);
+            if enough || (round >= LEAST && began.elapsed() > at_most) {
                 break;
             }
             for (side, times) in times.iter().enumerate() {
@@ -340,33 +245,4 @@ pub fn waited() -> Duration {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
-}
-
-/// A barrier that spins: the threads that pass it do so within a fraction of a microsecond, where
-/// one that sleeps would let them begin some fifty apart.
-#[derive(Default)]
-struct Gate {
-    arrived: AtomicUsize,
-    passed: AtomicUsize,
-}
-
-impl Gate {
-    fn pass(&self, threads: usize) {
-        // Acquire and Release throughout: what a thread did before the gate is seen behind it.
-        let passed = self.passed.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.passed.store(passed + 1, Ordering::Release);
-            return;
-        }
-        let mut turns = 0_u32;
-        while self.passed.load(Ordering::Acquire) == passed {
-            turns += 1;
-            if turns > 1 << 12 {
-                // Whoever is awaited may have no core to run on.
-                thread::yield_now();
-            }
-            hint::spin_loop();
-        }
-    }
 }

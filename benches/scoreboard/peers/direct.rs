@@ -1,6 +1,6 @@
 //! Those that limit one stream.
 
-use crate::rounds::Side;
+use crate::side::Side;
 use parking_lot::Mutex;
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The floor: bare `fetch_add` on words that share no cache line.
 
-use crate::rounds::Side;
+use crate::side::Side;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! governor with keys, on its default clock and store.
 
 use crate::drawn::Walk;
-use crate::rounds::Side;
+use crate::side::Side;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 

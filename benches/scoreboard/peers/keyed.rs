@@ -2,7 +2,7 @@
 
 use crate::drawn::{Walk, id};
 use crate::peers::floor::Padded;
-use crate::rounds::Side;
+use crate::side::Side;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;

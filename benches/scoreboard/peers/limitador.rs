@@ -1,6 +1,6 @@
 //! limitador's storage in memory: one decision over three limits that all apply.
 
-use crate::rounds::Side;
+use crate::side::Side;
 use limitador::RateLimiter;
 use limitador::limit::{Context, Limit, Namespace};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! The naive reading: an immutable entry behind an ArcSwap, cloned, changed and swapped for every
 //! bump. It reads no clock and looks at no window, which ours does.
 
-use crate::rounds::Side;
+use crate::side::Side;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 

@@ -6,8 +6,9 @@ use crate::ours;
 use crate::peers::floor;
 use crate::progress::Progress;
 use crate::report::{Report, Row};
-use crate::rounds::{Side, measure};
+use crate::rounds::measure;
 use crate::scale::Scale;
+use crate::side::Side;
 use tollkeeper::{Engine, Route};
 
 pub const GROUP: Group = Group { rows: &["depth_hot", "depth_own"], measure: depths };

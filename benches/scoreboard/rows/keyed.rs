@@ -6,8 +6,9 @@ use crate::ours;
 use crate::peers::{governor, keyed};
 use crate::progress::Progress;
 use crate::report::{Report, Row};
-use crate::rounds::{Side, measure};
+use crate::rounds::measure;
 use crate::scale::Scale;
+use crate::side::Side;
 use tollkeeper::{Engine, Limit};
 
 pub const TWO_COUNTERS: Group = Group { rows: &["keyed_zipf", "growth"], measure: two_counters };

@@ -5,8 +5,9 @@ use crate::ours;
 use crate::peers::limitador;
 use crate::progress::Progress;
 use crate::report::{Report, Row};
-use crate::rounds::{Side, measure};
+use crate::rounds::measure;
 use crate::scale::Scale;
+use crate::side::Side;
 use tollkeeper::Engine;
 
 pub const GROUP: Group = Group { rows: &["limitador3"], measure: three };
