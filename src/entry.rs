@@ -91,13 +91,13 @@ pub(crate) struct Entry {
 
 // The distance from the last word or gate of an entry to the first word of one behind it, and what
 // an entry takes.
-#[cfg(not(tollkeeper_loom))]
+#[cfg(all(not(tollkeeper_loom), target_pointer_width = "64", target_endian = "little"))]
 const _: () = {
     let seldom = size_of::<Entry>() - std::mem::offset_of!(Entry, id) + 2 * size_of::<usize>();
     assert!(seldom >= 64 && size_of::<Entry>() <= 128);
 };
 
-/// The one clock reading of a decision, and where its notices go.
+/// The exact time of a decision that needs it, and where its notices go.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) now: Timestamp,
@@ -266,7 +266,7 @@ impl Entry {
         if counts.settled < terms.alarm() || limit == UNLIMITED {
             return;
         }
-        let alarm = self.alarm(counter);
+        let alarm = self.alarm(counter, generation);
         for &percent in &plan.thresholds {
             let reached = counts.settled >= share(limit, percent);
             if reached && alarm.ring(generation, threshold(percent)) {
@@ -280,11 +280,13 @@ impl Entry {
         }
     }
 
-    /// The notices of a counter. Made when the first one is due, for the windows of that moment.
-    fn alarm(&self, counter: usize) -> &Alarm {
+    /// The notices of a counter. Made when the first one is due: from the window on that it is due
+    /// in, which may be over by now, and the other counter's from the one in force.
+    fn alarm(&self, counter: usize, generation: u64) -> &Alarm {
         let alarms = self.alarms.get_or_make(|| {
-            let windows = self.cell.load().windows;
-            windows.map(|window| Alarm::new(window.generation))
+            let mut generations = self.cell.load().windows.map(|window| window.generation);
+            generations[counter] = generation;
+            generations.map(Alarm::new)
         });
         &alarms[counter]
     }
@@ -299,7 +301,7 @@ impl Entry {
         at: &At,
     ) {
         let Terms { generation, limit, .. } = *terms;
-        if self.alarm(counter).ring(generation, EXHAUSTED) {
+        if self.alarm(counter, generation).ring(generation, EXHAUSTED) {
             let notice = Notice::Exhausted { generation, limit, counts };
             at.notices.notice(self, plan.dimension, notice, at.now);
         }

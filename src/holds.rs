@@ -22,7 +22,7 @@ const FEW: usize = 24;
 
 /// What a reservation holds, in the order of its route.
 ///
-/// Holds are taken in the order of the route and end in the opposite one. Either form knows how
+/// Holds are taken in the order of the route and settled in the opposite one. Either form knows how
 /// many there are at the moment, because a user's clock may be asked on the way and may panic.
 pub(crate) enum Holds {
     Alike(Alike),

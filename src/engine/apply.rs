@@ -1,6 +1,7 @@
 //! Putting a configuration document in force.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::config::{Config, ConfigError, OwnerConfig, path_of_limit};
 use crate::engine::topology::{Upserted, check_limit, put_limit};
@@ -60,7 +61,8 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// Where `progress` panics. What is in force by then stays.
+    /// Where `progress` does, once the whole document is in force; until then it is not called
+    /// again.
     ///
     /// # Examples
     ///
@@ -85,14 +87,23 @@ impl Engine {
         let prices = config.prices().clone();
         let all = config.owners_len();
         let at = &self.shared.desk.at();
+        let mut panicked = None;
         let applied = store.change(|changes| {
             let found = check(store, config)?;
-            let told = |done| progress(done, all);
+            // Half a document is none: what the caller throws is kept until it is all in force.
+            let told = |done| {
+                if panicked.is_none() {
+                    panicked = catch_unwind(AssertUnwindSafe(|| progress(done, all))).err();
+                }
+            };
             let applied = put_in_force(store, changes, config, found, at, told);
             // In the same turn: of two documents one is in force, and not a mixture.
             self.set_prices(prices);
             Ok(applied)
         })?;
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
         progress(all, all);
         Ok(applied)
     }

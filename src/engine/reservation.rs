@@ -142,9 +142,11 @@ impl Reservation {
     ///
     /// # Cost
     ///
-    /// As of [`Engine::reserve`](crate::Engine::reserve). No allocation unless a limit is overshot
-    /// or a window has ended.
+    /// As of [`Engine::reserve`](crate::Engine::reserve). No allocation unless a limit is
+    /// overshot, a window has ended, or a limit gives its first notice.
     pub fn settle(mut self, used: &Usage) -> Settlement {
+        // It was used: should a user's clock panic on the way, nothing of the rest is given back.
+        self.dispatched = true;
         self.end(Actual::Used(used))
     }
 

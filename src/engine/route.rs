@@ -20,8 +20,7 @@ use crate::sync::{Arc, ArcCell, AtomicU64, Lazy, Ordering};
 /// of one load of an atomic while nothing has changed. It holds nothing and counts nothing.
 ///
 /// A route whose own limits or parents have changed since it was made is a little slower from then
-/// on (two more atomic operations a decision) than one that is made anew; changes elsewhere leave
-/// it as fast as it was.
+/// on than one that is made anew; changes elsewhere leave it as fast as it was.
 ///
 /// The order is that of the owners it was made from, each followed by its ancestors, nearest
 /// first; then the pairs among all of them. An owner that is reached twice counts once.
@@ -96,9 +95,15 @@ impl Route {
     #[cold]
     fn kept_now(owner: &str, kept: Option<Arc<Resolved>>, shared: &Shared) -> Option<Self> {
         let id: OwnerId = owner.parse().ok()?;
+        // A pair may be asked for in either order, and is kept in one.
+        if id.as_str() != owner {
+            return Self::kept(id.as_str(), shared);
+        }
         let now = resolve(smallvec![id], shared);
         if !now.unknown.is_empty() {
-            shared.store.forget_route(owner);
+            if kept.is_some() {
+                shared.store.forget_route(owner);
+            }
             return None;
         }
         if let Some(kept) = kept.filter(|kept| kept.confirm(&now)) {
@@ -125,12 +130,10 @@ impl Route {
 
     fn resolved_since(&self, shared: &Shared) -> Current<'_> {
         let made = &self.0;
-        let newer = made.newer.get().map(ArcCell::load_full);
-        if let Some(newer) = &newer
-            && newer.is_of(shared.store.version())
-        {
-            return Current::Newer(Arc::clone(newer));
-        }
+        let newer = match made.newer.get().map(ArcCell::load_full) {
+            Some(newer) if newer.is_of(shared.store.version()) => return Current::Newer(newer),
+            newer => newer,
+        };
         let now = resolve(made.owners.clone(), shared);
         if made.confirm(&now) {
             return Current::AsMade(made);

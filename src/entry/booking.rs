@@ -107,13 +107,14 @@ pub(crate) fn admit(limit: u64, counts: Counts, amount: u64) -> Result<Counts, R
     counts.hold(amount).ok_or(Refusal::HeldFull)
 }
 
-/// The counts after a booking, if there is nothing to say of it: the total is short of all notices
-/// and of what can be counted, and the limit is not passed by what was not held.
+/// The counts after a booking of `amount`, of which `held` was held, if there is nothing to say of
+/// it: the total is short of all notices and of what can be counted, or has not risen, and the
+/// limit is not passed by what was not held.
 #[inline(always)]
-fn plain(after: Counts, exceeds: bool, terms: &Terms) -> Result<Counts, ()> {
-    let passes = exceeds && after.committed() > terms.limit;
+fn unremarkable(after: Counts, held: u64, amount: u64, terms: &Terms) -> Result<Counts, ()> {
     let short = after.settled < terms.alarm().min(SETTLED_MAX);
-    if short && !passes { Ok(after) } else { Err(()) }
+    let passes = amount > held && after.committed() > terms.limit;
+    if (short || amount == 0) && !passes { Ok(after) } else { Err(()) }
 }
 
 fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
@@ -154,7 +155,7 @@ impl Entry {
         let Some(terms) = self.gate.read(counter, now) else { return false };
         let word = &self.counters[counter];
         let settle =
-            |counts: Counts| plain(hold.end(counts, actual)?, actual > hold.amount, &terms);
+            |counts: Counts| unremarkable(hold.end(counts, actual)?, hold.amount, actual, &terms);
         hold.is_in(terms.generation) && word.update(terms.generation, settle).is_ok()
     }
 
@@ -163,12 +164,12 @@ impl Entry {
     pub(crate) fn bump_by_gate(&self, counter: usize, amount: u64, now: Timestamp) -> bool {
         let Some(terms) = self.gate.read(counter, now) else { return false };
         let word = &self.counters[counter];
-        let bump = |counts: Counts| plain(counts.book(amount), true, &terms);
+        let bump = |counts: Counts| unremarkable(counts.book(amount), 0, amount, &terms);
         // Nothing is asked of the counter by nothing; that its window has not ended is known.
         amount == 0 || word.update(terms.generation, bump).is_ok()
     }
 
-    /// The same by the snapshot. Every refusal is from here, so that it has its whole reason.
+    /// Holds an amount by the snapshot. Every refusal is from here, so that it has its whole reason.
     #[cold]
     fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
         let mut snapshot = self.current(at);

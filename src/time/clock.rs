@@ -7,8 +7,9 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A source of the current time.
 ///
-/// A clock may step back; whoever reads it must cope. The engine reads its clock once per
-/// decision and hands `now` down, so one decision sees one instant.
+/// A clock may step back; whoever reads it must cope. A decision reads [`soon`](Self::soon) first,
+/// and [`now`](Self::now) once if that does not do: when a window has ended or will within what is
+/// soon, when something does not fit, and when there is a notice to give.
 pub trait Clock: Send + Sync + 'static {
     /// The current instant.
     fn now(&self) -> Timestamp;
