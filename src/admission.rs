@@ -24,7 +24,7 @@
 use smallvec::SmallVec;
 
 use crate::entry::{At, Entry, Hold, Posted, Refused};
-use crate::holds::{Alike, Holds, Taken};
+use crate::holds::{Alike, Holds, Measures, Taken};
 use crate::measure::{Amounts, KNOWN, Measure, Scales};
 use crate::plan::COUNTERS;
 use crate::sync::Arc;
@@ -229,7 +229,7 @@ pub(crate) fn extend(
             }
         }
     }
-    let measures: SmallVec<[Measure; 16]> = stops.each.iter().map(|stop| stop.measure).collect();
+    let measures: Measures = stops.each.iter().map(|stop| stop.measure).collect();
     holds.extend(&measures, &more, &taken);
     Ok(())
 }

@@ -50,6 +50,9 @@ pub(crate) struct Held {
 /// Holds taken one after the other on a route.
 pub(crate) type Taken = SmallVec<[Hold; FEW]>;
 
+/// By what the counters of a route measure, in its order.
+pub(crate) type Measures = SmallVec<[Measure; FEW]>;
+
 impl Default for Holds {
     /// Nothing held on no counter.
     #[inline]

@@ -6,6 +6,7 @@
 #[cfg(not(tollkeeper_loom))]
 mod gone;
 mod loom_admission;
+mod loom_both;
 mod loom_counter;
 mod loom_entry;
 mod loom_gate;

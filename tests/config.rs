@@ -2,6 +2,8 @@
 //! applying one to a running engine changes.
 #![cfg(feature = "serde")]
 
+#[path = "config/alike.rs"]
+mod alike;
 #[path = "config/applying.rs"]
 mod applying;
 #[path = "config/large.rs"]
