@@ -1,7 +1,7 @@
 //! Models of one limit: booking against rolls, resets and changes.
 
 use super::scene::*;
-use crate::entry::Reset;
+use crate::entry::{Notice, Reset};
 use crate::plan::Plan;
 use crate::sync::Arc;
 use crate::sync::testing::{Unmodelled, model, thread};
@@ -221,5 +221,21 @@ fn loom_a_refusal_against_a_change_that_drops_the_counter() {
         }
         operator.join().unwrap();
         assert_eq!(counts(&limit, TOKENS, FIRST), (0, 0));
+    });
+}
+
+/// The first notice of a limit, of a booking whose window ends before it is given: it is given once
+/// all the same, in the window of the booking.
+#[test]
+fn loom_a_notice_survives_the_end_of_its_window() {
+    model(|| {
+        let log = Log::new();
+        let limit = entry("l", noticed_plan(10, 50));
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let roller = thread::spawn(move || other.roll(&their_log.at(SECOND)));
+        bump(&limit, &tokens(6), &log.at(FIRST));
+        roller.join().unwrap();
+        let thresholds = log.count(|notice| matches!(notice, Notice::Threshold { .. }));
+        assert_eq!(thresholds, 1, "nobody was told that half is used");
     });
 }

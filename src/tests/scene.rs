@@ -102,6 +102,14 @@ pub(super) fn token_plan(tokens: u64) -> Arc<Plan> {
     Arc::new(Plan { counters: [both.counters[0].clone(), None], ..Plan::clone(&both) })
 }
 
+/// The same with a notice at a percentage.
+pub(super) fn noticed_plan(tokens: u64, percent: u8) -> Arc<Plan> {
+    let plan = token_plan(tokens);
+    let counter = plan.counters[TOKENS].as_deref().expect("tokens are counted");
+    let counter = CounterPlan { thresholds: [percent].into(), ..counter.clone() };
+    Arc::new(Plan { counters: [Some(Arc::new(counter)), None], ..Plan::clone(&plan) })
+}
+
 pub(super) fn entry(id: &str, plan: Arc<Plan>) -> Arc<Entry> {
     let owner = OwnerId::new("team", "t").unwrap();
     let zero = Timestamp::UNIX_EPOCH;

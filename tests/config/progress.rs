@@ -79,7 +79,7 @@ fn decisions_are_made_meanwhile() {
     assert!(decided > 2);
 }
 
-/// What was put in force before a panic is in force for routes that were kept, too.
+/// What a panic came in the middle of is in force for routes that were kept, too.
 #[test]
 fn a_panic_hides_no_change() {
     let engine = Engine::new();
@@ -91,5 +91,40 @@ fn a_panic_hides_no_change() {
     assert!(catch_unwind(AssertUnwindSafe(apply)).is_err());
     assert!(!engine.reserve(&kept, &request(1, "0")).is_admitted());
     let applied = engine.apply(&closed).expect("another turn can be taken");
-    assert!(!applied.created.is_empty() && applied.created.len() < OWNERS, "the rest");
+    assert_eq!(applied, tollkeeper::Applied::default(), "nothing was left to do");
+}
+
+/// A document whose caller throws on the way is in force whole: the parents that it has before and
+/// after their children, what it takes away, and its prices.
+#[test]
+fn a_panic_leaves_no_half_of_a_document() {
+    let engine = Engine::new();
+    engine
+        .apply(&config("owners = [{ id = \"key:0\", concurrency = [{ id = \"x\", limit = 0 }] }]"))
+        .expect("fits");
+    let parents = "\n[[owners]]\nid = \"team:first\"\n";
+    let children = "[[owners]]\nid = \"key:c\"\nparents = [\"team:first\", \"team:last\"]\n";
+    let blocks: String = (0..OWNERS).map(|i| format!("[[owners]]\nid = \"key:{i}\"\n")).collect();
+    let last = "[[owners]]\nid = \"team:last\"\n";
+    let document = config(&format!("{parents}{children}{blocks}{last}"));
+
+    let mut calls = 0;
+    let thrown = catch_unwind(AssertUnwindSafe(|| {
+        engine.apply_with_progress(&document, |_, _| {
+            calls += 1;
+            panic!("the caller's own");
+        })
+    }));
+    let what = *thrown.expect_err("it comes out").downcast::<&str>().expect("what was thrown");
+    assert_eq!((what, calls), ("the caller's own", 1), "who threw is not asked again");
+    assert_eq!(engine.apply(&document), Ok(tollkeeper::Applied::default()), "nothing was left");
+    assert!(engine.usage(&limit("x")).is_none(), "what it does not have is gone");
+    assert!(engine.reserve(&engine.route(&[owner("key:0")]), &request(1, "0")).is_admitted());
+    for team in ["team:first", "team:last"] {
+        assert!(engine.remove_owner(&owner(team)).is_err(), "{team} has a child");
+    }
+    engine.remove_owner(&owner("key:c")).expect("it is no parent");
+    for team in ["team:first", "team:last"] {
+        engine.remove_owner(&owner(team)).expect("it has no child any more");
+    }
 }
