@@ -53,10 +53,10 @@
 //!
 //! Lock-free, not wait-free: a failed swap means that another thread's succeeded. The tag repeats
 //! after 2^14 windows. For that to be seen, one thread has to stand still between reading the terms
-//! and its swap, which is a few instructions or a notice, while the window rolls an exact multiple of 16,384 times (four and a half hours of
-//! one-second windows, 16 seconds of one-millisecond ones) and the other threads keep running.
-//! Whatever lives longer than two instructions, a reservation above all, remembers more of the
-//! generation than the tag (`holds`).
+//! and its swap, which is a few instructions or a notice, while the window rolls an exact multiple
+//! of 16,384 times (four and a half hours of one-second windows, 16 seconds of one-millisecond
+//! ones) and the other threads keep running. Whatever lives longer, a reservation above all,
+//! remembers more of the generation than the tag (`holds`).
 
 use crate::sync::{AtomicWord, Bits, Ordering};
 

@@ -167,9 +167,9 @@ impl Engine {
     /// # Cost
     ///
     /// A hash of the text and a look into one shard under its reader's lock. The first time, and
-    /// after the owner's limits or parents have changed, it resolves the route, allocates, and takes
-    /// the writer's lock: some 250 bytes are kept for each owner that was asked for. A name that is
-    /// no owner's is looked for every time.
+    /// after the owner's limits or parents have changed, it resolves the route, allocates, and
+    /// takes the writer's lock: some 250 bytes are kept for each owner that was asked for. A name
+    /// that is no owner's is looked for every time.
     ///
     /// ```
     /// use tollkeeper::{Concurrency, Decision, Engine, LimitId, OwnerId, Usage};
@@ -206,8 +206,9 @@ impl Engine {
     ///
     /// One clock reading, of the coarse clock where there is one; for each counter a few loads of
     /// one or two cache lines and one compare-and-swap. Lock-free. The exact time is read when a
-    /// window ends or soon will, something does not fit, or a notice may be due. Allocates when it denies, when a window
-    /// ends, and on routes of more than twenty-four counters or three ways to weigh tokens.
+    /// window ends or soon will, something does not fit, or a notice may be due. Allocates when it
+    /// denies, when a window ends, and on routes of more than twenty-four counters or two ways to
+    /// weigh tokens.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
         match self.unknown(&route) {

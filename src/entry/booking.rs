@@ -169,7 +169,7 @@ impl Entry {
         amount == 0 || word.update(terms.generation, bump).is_ok()
     }
 
-    /// Holds an amount by the snapshot. Every refusal is from here, so that it has its whole reason.
+    /// Holds an amount by the snapshot. Every refusal is from here, and has its whole reason.
     #[cold]
     fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
         let mut snapshot = self.current(at);

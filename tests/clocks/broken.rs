@@ -158,7 +158,8 @@ impl End {
 }
 
 /// L7: whatever was ended when the clock broke has ended as it was to, and what was not ends like a
-/// reservation that is dropped after its dispatch, if it was dispatched or is being settled. Each counter once: nothing stays held, nothing is booked twice.
+/// reservation that is dropped after its dispatch, if it was dispatched or is being settled. Each
+/// counter once: nothing stays held, nothing is booked twice.
 #[test]
 fn a_clock_that_panics_while_a_reservation_ends_leaves_nothing_held_and_books_once() {
     for breaks in [Breaks::Now, Breaks::Soon] {
