@@ -108,11 +108,12 @@ fn routes_that_are_known_to_be_right_allocate_nothing() {
         assert!(kit.engine.reserve(&route, &Usage::default()).is_admitted());
     };
     let keep = || assert!(kit.engine.reserve(&kept, &Usage::default()).is_admitted());
-    let changes: [&dyn Fn(); 5] = [
+    let changes: [&dyn Fn(); 6] = [
         &|| (),
         &|| assert_eq!(kit.owner("key:elsewhere", &[]), Upserted::Created),
         &|| limit("first", 9),
         &|| limit("second", 9),
+        &|| limit("third", 9),
         &|| drop(kit.engine.remove_limit(&LimitId::new("second").expect("a name"))),
     ];
     for (n, change) in changes.into_iter().enumerate() {

@@ -147,6 +147,19 @@ fn nothing_is_told_of_what_is_held() {
     }
 }
 
+/// Nor of what is held beside what is settled.
+#[test]
+fn what_is_settled_is_told_whatever_is_held_beside_it() {
+    let kit = kit();
+    let rate = RateLimit::new().tokens(100, per("1m")).thresholds(&[10, 50, 80, 100]);
+    kit.limit("key:k", "rate", rate);
+    let held = kit.admit(&["key:k"], &tokens(79));
+    kit.bump(&["key:k"], &tokens(21));
+    assert_eq!(notices(&kit, 0, 21), [Given::Percent(10)]);
+    let _ = held.settle(&tokens(58));
+    assert_eq!(notices(&kit, 0, 79), [Given::Percent(50)]);
+}
+
 /// Thresholds and limits that are changed in a window: what is due by the new ones is told at once
 /// or with the next booking, and what was told is not told again.
 #[test]

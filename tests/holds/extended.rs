@@ -107,6 +107,21 @@ fn a_refused_extension_over_the_end_of_a_window_changes_nothing() {
     }
 }
 
+/// An extension that asks nothing of a limit still notices that its window has ended.
+#[test]
+fn an_extension_of_nothing_rolls_what_has_ended() {
+    for long in [false, true] {
+        let kit = scene(long);
+        let mut held = kit.admit(&["key:k"], &usage(5, 5));
+        kit.advance(minute());
+        held.extend(&usage(0, 3)).unwrap();
+        assert_eq!(kit.closed("minute"), [5]);
+        assert_eq!((kit.counts("minute"), kit.counts("budget")), ((0, 0), (0, 8)));
+        held.void();
+        assert_eq!((kit.counts("minute"), kit.counts("budget")), ((0, 0), (0, 0)));
+    }
+}
+
 /// What was estimated at nothing is held where it is extended, and nowhere before.
 #[test]
 fn a_dimension_that_was_estimated_at_nothing_is_extended_in_any_window() {
@@ -204,5 +219,6 @@ fn a_reservation_ends_while_its_counter_is_gone() {
         assert_eq!(kit.counts("other"), ([0, 9, 9][booked as usize], 0));
         kit.limit("key:k", "rate", tokens_and_requests());
         assert_eq!(kit.counts("rate"), (0, 0));
+        assert_eq!(kit.closed("rate"), [0], "nothing was booked where there was no counter");
     }
 }
