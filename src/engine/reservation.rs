@@ -145,8 +145,6 @@ impl Reservation {
     /// As of [`Engine::reserve`](crate::Engine::reserve). No allocation unless a limit is
     /// overshot, a window has ended, or a limit gives its first notice.
     pub fn settle(mut self, used: &Usage) -> Settlement {
-        // It was used: should a user's clock panic on the way, nothing of the rest is given back.
-        self.dispatched = true;
         self.end(Actual::Used(used))
     }
 
@@ -160,9 +158,14 @@ impl Reservation {
     #[inline]
     fn end(&mut self, actual: Actual) -> Settlement {
         let mut settlement = Settlement::default();
-        let Self { route, holds, .. } = self;
+        let Self { route, holds, dispatched } = self;
         let Resolved { stops, desk, .. } = &**route;
-        let (soon, at) = (|| desk.soon(), || desk.at());
+        let soon = || desk.soon();
+        let at = || {
+            // Some of what was used may be booked by now: then nothing of the rest is given back.
+            *dispatched |= matches!(actual, Actual::Used(_));
+            desk.at()
+        };
         admission::settle(stops, holds, actual, soon, at, |stop, booked, posted, now| {
             settlement.add(stop, posted);
             if matches!(actual, Actual::AsHeld) {
