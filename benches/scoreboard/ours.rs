@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 use tollkeeper::{
-    Budget, Decision, Dimension, Engine, Limit, LimitId, LimitUsage, Money, OwnerId, Period,
-    RateLimit, Route, Usage,
+    Budget, Config, Decision, Dimension, Engine, Limit, LimitId, LimitUsage, Money, OwnerId,
+    Period, RateLimit, Route, Usage,
 };
 
 /// So much that nothing is ever denied for want of it.
@@ -53,6 +53,18 @@ pub fn rate_limit() -> Limit {
 /// One counter.
 pub fn requests() -> Limit {
     RateLimit::new().requests(PLENTY, period("1d")).into()
+}
+
+/// A document of owners with [`requests`] each, as a gateway of many owners has them.
+pub fn document_of_requests(ids: impl Iterator<Item = String>) -> Config {
+    let owner = |id: String| {
+        serde_json::json!({
+            "id": id,
+            "rate_limits": [{"id": id, "requests": {"limit": PLENTY, "period": "1d"}}],
+        })
+    };
+    let owners: Vec<_> = ids.map(owner).collect();
+    Config::deserialize(serde_json::json!({ "owners": owners })).expect("a right document")
 }
 
 /// Gives an engine an owner with these limits.

@@ -22,10 +22,9 @@ fn storm(scale: &Scale, progress: &Progress, report: &mut Report) {
     progress.say(format!("making {owners} owners"));
     let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
     let engine = Engine::builder().clock(clock.clone()).build();
-    // All made at one instant, so all their windows end at one.
-    let routes: Vec<Route> = (0..owners)
-        .map(|number| engine.route(&[ours::add(&engine, &id(number), &[], &[ours::requests()])]))
-        .collect();
+    // All put in force at one instant, so all their windows end at one.
+    engine.apply(&ours::document_of_requests((0..owners).map(id))).expect("it fits");
+    let routes: Vec<Route> = (0..owners).map(|number| ours::keyed(&engine, &id(number))).collect();
     let mut rng = rng();
     let mut latencies = Vec::with_capacity(owners);
     let (mut calm, mut storm) = (Vec::new(), Vec::new());
