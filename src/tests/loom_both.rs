@@ -74,6 +74,25 @@ fn loom_both_settle_against_the_end_of_one() {
     });
 }
 
+/// L8: one that ends on both while another holds in the next window: that one's hold stays.
+#[test]
+fn loom_both_settle_beside_a_hold_in_the_next_window() {
+    model(|| {
+        let log = Log::new();
+        let limit = limit(&log);
+        let stops = route([&limit]);
+        let mut holds = reserve(&stops, &tokens(6), &log.at(FIRST)).ok().expect("there is room");
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let next = thread::spawn(move || other.hold(REQUESTS, 1, &their_log.at(SECOND)).is_ok());
+        settle(&stops, &mut holds, Actual::Nothing, &log.at(FIRST));
+        assert!(next.join().unwrap(), "there is room for both");
+        let (of_tokens, [closed, settled, held]) = reads(&limit, &log);
+        assert_eq!(of_tokens, (1, 0));
+        assert_eq!((settled, held), (0, 1), "another's hold was given back");
+        assert!(closed == 1 || closed == 2, "given back in time or too late: {closed}");
+    });
+}
+
 /// L1: one that is booked after the fact on both.
 #[test]
 fn loom_both_bump_against_the_end_of_one() {

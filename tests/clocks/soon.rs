@@ -253,7 +253,7 @@ fn the_window_of_either_counter_ends_for_both() {
         let scene = history(soon);
         for (first, second) in [("1m", "1h"), ("1h", "1m")] {
             let kit = &scene.kit;
-            let rate = RateLimit::new().tokens(10, per(first)).requests(10, per(second));
+            let rate = RateLimit::new().tokens(100, per(first)).requests(100, per(second));
             kit.limit("key:two", first, rate);
             let route = kit.route(&["key:two"]);
             let _ = kit.engine.bump(&route, &tokens(7));
@@ -261,12 +261,17 @@ fn the_window_of_either_counter_ends_for_both() {
             let ends = |dimension| kit.counter(first, dimension).window.end;
             let end = ends(Dimension::Tokens).min(ends(Dimension::Requests));
             kit.clock.set(Timestamp::from_nanos(end.as_nanos() - 1));
-            let answer = |n| kit.engine.reserve(&route, &tokens(n)).is_admitted();
-            assert!(!answer(1), "ten tokens are counted until the last instant of the window");
+            let _ = kit.engine.bump(&route, &tokens(1));
+            assert_eq!(kit.closed(first), [], "its last instant is in the window");
             kit.clock.set(end);
-            assert_eq!(answer(1), first == "1m", "and in the next one if it is theirs that ended");
-            assert_eq!(kit.closed(first), [if first == "1m" { 10 } else { 2 }]);
-            drop(held);
+            let _ = kit.engine.bump(&route, &tokens(2));
+            let of_tokens = first == "1m";
+            assert_eq!(kit.closed(first), [if of_tokens { 11 } else { 3 }]);
+            assert_eq!(kit.counts(first), if of_tokens { (2, 0) } else { (10, 3) });
+            let requests = kit.counter(first, Dimension::Requests);
+            let expected = if of_tokens { (3, 1) } else { (1, 0) };
+            assert_eq!((requests.settled, requests.held), expected);
+            held.void();
             kit.engine.remove_owner(&owner("key:two")).unwrap();
         }
     }
