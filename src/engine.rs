@@ -230,6 +230,9 @@ impl Engine {
     /// Books what was used, after the fact and unconditionally: a limit may be passed, and by how
     /// much is reported. Owners that do not exist are passed over, whatever the policy: see
     /// [`unknown_owners`](Self::unknown_owners).
+    ///
+    /// Where a user's clock panics on the way, the limits before the one that needed the exact time
+    /// are booked, once each.
     pub fn bump(&self, route: &Route, used: &Usage) -> Settlement {
         let route = route.resolved(&self.shared);
         let mut settlement = Settlement::default();

@@ -17,6 +17,10 @@ pub trait Clock: Send + Sync + 'static {
     /// An instant that has not passed yet: the current one, or one shortly after it where that is
     /// cheaper to tell. A decision that sees by it that no window has ended need not know the
     /// time exactly; any other reads [`now`](Self::now) as well, and decides by that.
+    ///
+    /// One that lags behind `now` has the effect of threads that are late: windows end later, by as
+    /// much, and a request may end its own window on the way. Counts stay exact and no limit is
+    /// passed.
     fn soon(&self) -> Timestamp {
         self.now()
     }
