@@ -4,10 +4,11 @@
 //!
 //! - **L5** Each limit admits its own hold in one swap (`entry`), so none is passed at any moment.
 //! - **L6** Holds are taken in the order of the route. At the first refusal, those taken are taken
-//!   back by the thread that took them; nothing in between can panic or run code of a user. A
-//!   request that comes in the meantime may be refused because of a hold that is then taken back:
-//!   allowed, because the answer to a race for the last unit is "not now" for one of the two at
-//!   least, and both would have been refused had the first one stayed.
+//!   back by the thread that took them. A user's clock that panics in between leaves a reservation
+//!   that is dropped, which takes back what it holds. A request that comes in the meantime may be
+//!   refused because of a hold that is then taken back: allowed, because the answer to a race for
+//!   the last unit is "not now" for one of the two at least, and both would have been refused had
+//!   the first one stayed.
 //! - **L7** A reservation ends by value, and its holds know which of them are ended: what is ended
 //!   is past before anything that may panic is asked, so whoever comes after ends the rest.
 //!
@@ -17,7 +18,7 @@
 //!
 //! # Models
 //!
-//! `tests/loom_admission.rs`, `tests/loom_settle.rs`.
+//! `tests/loom_admission.rs`, `tests/loom_settle.rs`, `tests/loom_both.rs`.
 //!
 //! [`Notice::Withdrawn`]: crate::entry::Notice::Withdrawn
 

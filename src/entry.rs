@@ -39,13 +39,15 @@
 //!   else changed (a limit, the other dimension) is tried again, because the window still stands.
 //! - **L4** Each dimension has its own generation and word; the next snapshot copies the window of
 //!   the dimension that does not end.
-//! - **L8** A hold remembers its generation. In the same generation it is replaced by the actual;
-//!   in any other it has been taken out with its window's total, where it stays booked.
+//! - **L8** A hold remembers its generation (as far as `holds` says). In the same generation it is
+//!   replaced by the actual; in any other it has been taken out with its window's total, where it
+//!   stays booked.
 //! - **L9** By I3 a change of the plan moves no usage, whatever races with it.
 //! - **L13** Whether a window is over is decided from its end and the caller's `now` by one
-//!   function (`Terms::ended`), for the gate and for the snapshot alike; a `now` that lies before
-//!   the window acts in the window. What follows is a pure function of the period, the anchor and
-//!   `now`.
+//!   function (`gate::over`), for the gate and for the snapshot alike; a `now` that lies before the
+//!   window acts in the window. By the gate an instant that has not passed yet does as well, because
+//!   a window that is not over at it is not over now. What follows a window is a pure function of
+//!   the period, the anchor and `now`.
 //!
 //! # Orderings
 //!
@@ -55,7 +57,7 @@
 //! # Models
 //!
 //! `tests/loom_entry.rs`, `tests/loom_settle.rs`, `tests/loom_admission.rs`,
-//! `tests/loom_gate.rs`.
+//! `tests/loom_both.rs`, `tests/loom_gate.rs`.
 
 mod booking;
 mod steering;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::admission::Stops;
 use crate::engine::Shared;
 use crate::engine::desk::Desk;
 use crate::engine::lineage::Lineage;
-use smallvec::{SmallVec, smallvec};
-
 use crate::id::OwnerId;
 use crate::store::Named;
 use crate::sync::{Arc, ArcCell, AtomicU64, Lazy, Ordering};
@@ -50,6 +50,7 @@ pub(crate) struct Resolved {
     pub(crate) unknown: Box<[OwnerId]>,
 }
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(std::mem::offset_of!(Resolved, version) + 2 * size_of::<usize>() >= 64);
 
 /// What a route resolves to at the moment.
