@@ -45,9 +45,9 @@
 //! - **L9** By I3 a change of the plan moves no usage, whatever races with it.
 //! - **L13** Whether a window is over is decided from its end and the caller's `now` by one
 //!   function (`gate::over`), for the gate and for the snapshot alike; a `now` that lies before the
-//!   window acts in the window. By the gate an instant that has not passed yet does as well, because
-//!   a window that is not over at it is not over now. What follows a window is a pure function of
-//!   the period, the anchor and `now`.
+//!   window acts in the window. By the gate an instant that has not passed yet does as well: a
+//!   window that is not over at it is not over now. What follows a window is a pure function of the
+//!   period, the anchor and `now`.
 //!
 //! # Orderings
 //!

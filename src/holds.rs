@@ -1,7 +1,7 @@
 //! What a reservation holds: an amount in a window, for each counter on its route.
 //!
 //! A request is the same amount to all counters that measure it alike, so it is kept once for each
-//! measure, and for each counter only the window. A reservation is two and a half cache lines by
+//! measure, and for each counter only the window. A reservation is less than three cache lines by
 //! that, and is moved at every turn of a request's way. What does not fit this form (a long route,
 //! tokens that are weighed in more than two ways, a reservation that was extended over the end of a
 //! window) is listed counter by counter.

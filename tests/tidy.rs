@@ -60,7 +60,7 @@ const DOORS: &[Door] = &[
     },
     Door { names: &["loom"], rooms: &["sync", "tests"], because: "the models take it from there" },
     Door {
-        names: &["hashbrown", "parking_lot"],
+        names: &["parking_lot"],
         rooms: &["store"],
         because: "loom cannot see it, and no guard leaves the store",
     },

@@ -1,7 +1,7 @@
 //! What requests do to one counter of an entry: hold, settle, give back, bump.
 //!
-//! Each goes by the gate first, which follows no pointer, and by the snapshot if the gate is closed,
-//! the window has ended, the answer is no, or there may be something to say of it.
+//! Each goes by the gate first, which follows no pointer, and by the snapshot if the gate is
+//! closed, the window has ended, the answer is no, or there may be something to say of it.
 
 use std::convert::Infallible;
 

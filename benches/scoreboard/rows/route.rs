@@ -25,6 +25,7 @@ fn route15(scale: &Scale, progress: &Progress, report: &mut Report) {
             Side::twins(|| passes("route15_handles", threads)),
             Side::twins(governor::checks::<15>),
             Side::twins(|| floor::twice::<15>(1)),
+            Side::twins(floor::swap_twice::<15>),
         ];
         let series = measure(&sides, threads, scale.hot, progress);
         let peers = || sides[2..].iter().zip(&series[2..]);
@@ -36,10 +37,11 @@ fn route15(scale: &Scale, progress: &Progress, report: &mut Report) {
             for (peer, theirs) in peers() {
                 let row = Row::time(side.name, threads, OWNERS, ours, peer.name, theirs);
                 let governor = peer.name.starts_with("governor");
-                report.add(match (side.name, threads, governor) {
-                    ("route15", 1, true) => row.target(0.55),
-                    ("route15", 1, false) => row.target(2.7),
-                    ("route15", _, true) => row.target(0.3),
+                let added = peer.name.starts_with("fetch_add");
+                report.add(match (side.name, threads) {
+                    ("route15", 1) if governor => row.target(0.55),
+                    ("route15", 1) if added => row.target(2.7),
+                    ("route15", _) if governor => row.target(0.3),
                     _ => row,
                 });
             }
