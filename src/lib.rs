@@ -32,6 +32,8 @@
 //!
 //! - `tz` (default): calendar windows in IANA time zones.
 //! - `serde`: [`Config`] documents and serialisable [`State`].
+//! - `ledger`: usage recorded durably and once; idempotency keys; the cost barrier.
+//! - `sqlite`, `postgres`: where the ledger and the keys are kept, other than in memory.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Much of what is below the loom ceiling is used by what is above it, which is not there then.
@@ -72,6 +74,12 @@ mod engine;
 #[cfg(not(tollkeeper_loom))]
 mod store;
 
+// Floor 5.
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod ledger;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod promise;
+
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
 
@@ -97,6 +105,11 @@ pub use engine::{
     TopologyError, UnknownOwner, Upserted,
 };
 pub use id::{IdError, LimitId, OwnerId};
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use ledger::{
+    Entry, Fate, Filter, LedgerStore, Nulled, Outcome, Posting, RecordId, RecordIdError,
+    StoreError, Stored, Total, UsageRecord, Written,
+};
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
 pub use rate_limit::RateLimit;

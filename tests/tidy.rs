@@ -39,6 +39,10 @@ const FLOORS: &[Floor] = &[
     },
     Floor { rooms: &["store", "config"], sideways: false },
     Floor { rooms: &["engine"], sideways: false },
+    Floor { rooms: &["promise"], sideways: false },
+    Floor { rooms: &["ledger"], sideways: false },
+    Floor { rooms: &["idempotency", "barrier"], sideways: false },
+    Floor { rooms: &["sqlite", "postgres"], sideways: false },
 ];
 
 /// Rooms that stand on no floor and see the whole house: the front door, its guide, the models.
@@ -61,8 +65,8 @@ const DOORS: &[Door] = &[
     Door { names: &["loom"], rooms: &["sync", "tests"], because: "the models take it from there" },
     Door {
         names: &["parking_lot"],
-        rooms: &["store"],
-        because: "loom cannot see it, and no guard leaves the store",
+        rooms: &["store", "ledger", "idempotency", "barrier", "sqlite", "postgres"],
+        because: "loom cannot see it, and no guard leaves its room",
     },
     Door {
         names: &["chrono", "chrono_tz"],
@@ -74,6 +78,13 @@ const DOORS: &[Door] = &[
         rooms: &["time/clock"],
         because: "a clock is read once per decision and handed down",
     },
+    Door {
+        names: &["oneshot"],
+        rooms: &["promise"],
+        because: "whoever waits does so for a promise, in a thread or a task",
+    },
+    Door { names: &["rusqlite"], rooms: &["sqlite"], because: "it is one store of several" },
+    Door { names: &["postgres"], rooms: &["postgres"], because: "it is one store of several" },
     Door {
         names: &["rust_decimal"],
         rooms: &["units/decimal"],

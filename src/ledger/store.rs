@@ -1,0 +1,204 @@
+//! Where a ledger is kept: one trait, for memory, SQLite and PostgreSQL.
+
+use std::error::Error;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::entry::{Entry, Nulled, Written};
+use super::record::{Outcome, Posting, RecordId, UsageRecord};
+use crate::id::{LimitId, OwnerId};
+use crate::time::{Span, Timestamp};
+use crate::units::Dimension;
+
+/// Where a ledger is kept. All calls block; several threads may call at the same time.
+///
+/// # What every store guarantees
+///
+/// - [`write`](Self::write) is one transaction: when it returns `Ok`, all of the group is durable;
+///   when it returns an error, all of it is or none of it (an acknowledgement may be lost), and
+///   calling it again with the same entries writes what is missing and nothing twice.
+/// - An entry whose record id is there already changes nothing. It is [`Fate::Before`] if the
+///   attempt is the same, and [`Fate::Duplicate`] otherwise. This holds within one group too.
+/// - A record whose api key or upstream is not registered (or was deleted) is written with that
+///   reference NULL and without the postings on that owner ([`Entry::kept`]); the rest of the
+///   group lands. Both may be. Any other violated constraint is [`StoreError::Rejected`], after one
+///   attempt, and nothing of the group is written.
+/// - Totals are the sums of the postings, changed in the same transaction. Of a window's end and
+///   anchor, those of the posting written last stand. A total never goes below zero by postings
+///   that memory would book; what is written is written exactly.
+///
+/// [`Fate::Before`]: super::Fate::Before
+/// [`Fate::Duplicate`]: super::Fate::Duplicate
+pub trait LedgerStore: Send + Sync + 'static {
+    /// Writes a group of entries, and says what became of each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. For [`StoreError::Rejected`] nothing of the group is written.
+    fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError>;
+
+    /// Registers owners that records may refer to. One that is there already stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then none is registered.
+    fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError>;
+
+    /// Deletes an owner: references to it become NULL, and the totals of its limits (and of pairs
+    /// with it) are deleted, so that what is created under its name later begins at zero. Records
+    /// and postings stay. Says whether it was registered.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing is changed.
+    fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError>;
+
+    /// The totals that a restart at `now` begins with: for each (limit, dimension) the window that
+    /// began last, if it has not ended (a window that ends at [`Timestamp::MAX`] never does). Reads
+    /// no history: its cost is that of the (limit, dimension)s there are. In the order of limits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError>;
+
+    /// The totals of one limit, in all windows that are kept, by dimension and the window's start.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError>;
+
+    /// A record with its postings. `None` if there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError>;
+
+    /// At most `at_most` records that the filter lets through, in the order of their ids, from
+    /// behind `after` on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn records(
+        &self,
+        filter: &Filter,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Stored>, StoreError>;
+
+    /// Deletes at most `at_most` records that were settled before an instant, with their postings,
+    /// and says how many. Totals stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn purge(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError>;
+}
+
+/// A record as it stands in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The record, with the references that it has now.
+    pub record: UsageRecord,
+    /// The references that were NULL when it was written.
+    pub nulled: Nulled,
+    /// Its postings, by limit, dimension and the window's start.
+    pub postings: Vec<Posting>,
+}
+
+/// What one counter came to in one window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The limit.
+    pub limit: LimitId,
+    /// Its owner.
+    pub owner: OwnerId,
+    /// The counter.
+    pub dimension: Dimension,
+    /// The window.
+    pub window: Span,
+    /// Where the lattice of the limit's rolling periods began.
+    pub anchor: Timestamp,
+    /// The sum of its postings.
+    pub settled: i64,
+}
+
+/// Which records are asked for. The default asks for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those that charge a limit of this owner.
+    pub owner: Option<OwnerId>,
+    /// Those that charge this limit.
+    pub limit: Option<LimitId>,
+    /// Those that charge a window which begins at this instant.
+    pub window_start: Option<Timestamp>,
+    /// Those of this outcome.
+    pub outcome: Option<Outcome>,
+    /// Of the uncertain ones, those that no correction names.
+    pub uncorrected: bool,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot at the moment: it is down, locked, full, read-only, or the connection broke. Worth
+    /// trying again.
+    #[error("{doing}: the store is unavailable: {source}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// The driver's error, unchanged.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It will not: a constraint that is none of the references, or data that it does not accept.
+    #[error("{doing}: the store rejects it: {source}")]
+    Rejected {
+        /// What was being done.
+        doing: &'static str,
+        /// The name of the violated constraint, if the driver tells.
+        constraint: Option<String>,
+        /// The driver's error, unchanged.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Its tables are not those of this release.
+    #[error("the store's schema is {found}; accepted: {accepted}")]
+    Schema {
+        /// What was found.
+        found: String,
+        /// What this release accepts, and what to do.
+        accepted: String,
+    },
+    /// Something in it is not what this release writes.
+    #[error("{doing}: {what} in the store is malformed: {found}")]
+    Malformed {
+        /// What was being done.
+        doing: &'static str,
+        /// What is malformed.
+        what: &'static str,
+        /// How.
+        found: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable { .. })
+    }
+}
+
+impl fmt::Display for Nulled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.api_key, self.upstream) {
+            (false, false) => "none",
+            (true, false) => "api key",
+            (false, true) => "upstream",
+            (true, true) => "api key, upstream",
+        })
+    }
+}
