@@ -69,7 +69,12 @@ fn door_examples() -> Vec<Example> {
         example(rule, "src/id.rs", "use std::sync::*;", &["1: atomic", "1: Arc"]),
         example(rule, "src/id.rs", "fn f(a: std::sync::Arc<str>) {}", &["1: std::sync::Arc"]),
         example(rule, "src/id.rs", "use loom::thread;", &["1: only sync, tests may"]),
-        example(rule, "src/entry.rs", "use parking_lot::Mutex;", &["1: only store, ledger, idempotency, barrier, sqlite, postgres may"]),
+        example(
+            rule,
+            "src/entry.rs",
+            "use parking_lot::Mutex;",
+            &["1: only store, ledger, idempotency, barrier, sqlite, postgres may"],
+        ),
         example(rule, "src/window.rs", "type D = chrono::NaiveDate;", &["1: only time may"]),
         example(rule, "src/engine.rs", "let t = Instant::now();", &["1: only time/clock may"]),
         example(rule, "src/time.rs", "let t = std::time::SystemTime::now();", &["1: SystemTime"]),
