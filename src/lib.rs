@@ -107,8 +107,8 @@ pub use engine::{
 pub use id::{IdError, LimitId, OwnerId};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
-    Entry, Fate, Filter, LedgerStore, Nulled, Outcome, Posting, RecordId, RecordIdError,
-    StoreError, Stored, Total, UsageRecord, Written,
+    Entry, Fate, Filter, LedgerStore, MemoryLedger, Nulled, Outcome, Posting, RecordId,
+    RecordIdError, StoreError, Stored, Total, UsageRecord, Written,
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
