@@ -50,10 +50,7 @@ impl LedgerStore for Sqlite {
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
-        let query = format!(
-            "{TOTALS} WHERE standing = 2 AND (window_end > ?1 OR window_end = ?2) \
-             ORDER BY limit_id, dimension"
-        );
+        let query = open_totals_query();
         let reader = self.reader.lock();
         read_totals(&reader, &query, params![instant(now), i64::MAX], each)
     }
@@ -182,8 +179,16 @@ fn read_totals(
     Ok(())
 }
 
+/// Parameters: 1 now, 2 the end that never comes.
+pub(super) fn open_totals_query() -> String {
+    format!(
+        "{TOTALS} WHERE standing = 2 AND (window_end > ?1 OR window_end = ?2) \
+         ORDER BY limit_id, dimension"
+    )
+}
+
 /// The records of a filter. Parameters: 1 after, 2 at most, 3 outcome, 4 owner, 5 limit, 6 start.
-fn query(filter: &Filter) -> String {
+pub(super) fn query(filter: &Filter) -> String {
     let mut query = format!("{RECORDS} WHERE id > ?1");
     let mut charges = Vec::new();
     if filter.outcome.is_some() {
@@ -209,19 +214,19 @@ const REGISTER: &str = "INSERT INTO owners (id) VALUES (?1) ON CONFLICT DO NOTHI
 
 const DELETE_OWNER: &str = "DELETE FROM owners WHERE id = ?1";
 
-const LAST_OF_OWNER: &str = "SELECT limit_id, dimension FROM windows \
+pub(super) const LAST_OF_OWNER: &str = "SELECT limit_id, dimension FROM windows \
     WHERE standing = 2 AND (owner = ?1 OR pair_first = ?1 OR pair_second = ?1)";
 
-const RETIRE: &str = "UPDATE windows SET standing = 0, settled = 0 \
+pub(super) const RETIRE: &str = "UPDATE windows SET standing = 0, settled = 0 \
     WHERE standing > 0 AND (owner = ?1 OR pair_first = ?1 OR pair_second = ?1)";
 
-const PROMOTE: &str = "UPDATE windows SET standing = 2 WHERE id = (SELECT id FROM windows \
+pub(super) const PROMOTE: &str = "UPDATE windows SET standing = 2 WHERE id = (SELECT id FROM windows \
     WHERE limit_id = ?1 AND dimension = ?2 AND standing > 0 ORDER BY window_start DESC LIMIT 1)";
 
-const PURGE_POSTINGS: &str = "DELETE FROM postings WHERE record IN \
+pub(super) const PURGE_POSTINGS: &str = "DELETE FROM postings WHERE record IN \
     (SELECT seq FROM records WHERE settled_at < ?1 ORDER BY settled_at, seq LIMIT ?2)";
 
-const PURGE_RECORDS: &str = "DELETE FROM records WHERE seq IN \
+pub(super) const PURGE_RECORDS: &str = "DELETE FROM records WHERE seq IN \
     (SELECT seq FROM records WHERE settled_at < ?1 ORDER BY settled_at, seq LIMIT ?2)";
 
 const TOTALS: &str = "SELECT limit_id, dimension, window_start, window_end, anchor, owner, settled \
