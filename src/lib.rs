@@ -77,6 +77,8 @@ mod store;
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+mod postgres;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
 
@@ -112,6 +114,8 @@ pub use ledger::{
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+pub use postgres::Postgres;
 pub use rate_limit::RateLimit;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
