@@ -76,6 +76,8 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod barrier;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
@@ -91,6 +93,8 @@ struct Readme;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use barrier::{LockError, LockKey, LockRequest, Loss, RemoteGuard, RemoteLock};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]
