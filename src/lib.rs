@@ -94,7 +94,11 @@ struct Readme;
 mod tests;
 
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
-pub use barrier::{LockError, LockKey, LockRequest, Loss, RemoteGuard, RemoteLock};
+pub use barrier::{
+    Acquire, Barrier, BarrierBuilder, BarrierCounts, BarrierError, BarrierMode, BarrierSetupError,
+    BarrierTimer, Inside, LockError, LockKey, LockRequest, Loss, Permit, RemoteGuard, RemoteLock,
+    Section,
+};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]

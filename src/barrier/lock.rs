@@ -85,6 +85,12 @@ pub trait RemoteLock: Send + Sync + 'static {
     fn request(&self, key: LockKey, within: Duration) -> LockRequest;
 }
 
+impl<L: RemoteLock> RemoteLock for Arc<L> {
+    fn request(&self, key: LockKey, within: Duration) -> LockRequest {
+        (**self).request(key, within)
+    }
+}
+
 /// A key that was asked for, and is granted or refused later. Dropping it cancels it.
 ///
 /// It may be polled in any runtime and by a bare thread, and from a different one each time.
