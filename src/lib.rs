@@ -76,6 +76,8 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod barrier;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 mod postgres;
@@ -93,6 +95,12 @@ struct Readme;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use barrier::{
+    Acquire, Barrier, BarrierBuilder, BarrierCounts, BarrierError, BarrierMode, BarrierSetupError,
+    BarrierTimer, Inside, LockError, LockKey, LockRequest, Loss, Permit, RemoteGuard, RemoteLock,
+    Section,
+};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]
