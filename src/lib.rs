@@ -123,7 +123,7 @@ pub use ledger::{
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
-pub use postgres::Postgres;
+pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,

@@ -8,6 +8,7 @@
 
 mod error;
 mod ledger;
+mod locks;
 mod reading;
 mod rows;
 mod schema;
@@ -17,6 +18,7 @@ mod writing;
 use std::fmt;
 
 use crate::ledger::StoreError;
+pub use locks::{LockPool, PostgresLocks};
 use session::Session;
 
 /// A ledger in a PostgreSQL database, in a schema of its own, `tollkeeper`.
@@ -33,7 +35,7 @@ use session::Session;
 /// | waiting for another session's lock | 10 s (`lock_timeout`) |
 /// | a statement | 30 s (`statement_timeout`) |
 /// | a transaction whose process is stuck | 60 s (`idle_in_transaction_session_timeout`) |
-/// | a peer that no longer answers | about 1 min (TCP keep-alive: after 30 s, three times each 10 s), unless the URL sets it |
+/// | a peer that is gone | 60 s (TCP keep-alive and user timeout), unless the URL sets them |
 ///
 /// A server that is stopped in its tracks (`SIGSTOP`) on the same machine is not noticed.
 ///
@@ -75,7 +77,7 @@ impl Postgres {
     /// # Ok::<(), tollkeeper::StoreError>(())
     /// ```
     pub fn connect(url: &str) -> Result<Postgres, StoreError> {
-        let config = session::configured(url)?;
+        let config = session::configured(url, "tollkeeper")?;
         let writing = Session::new(config.clone());
         writing.call("preparing the tables", schema::prepare)?;
         Ok(Postgres { writing, reading: Session::new(config) })

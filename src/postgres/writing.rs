@@ -3,13 +3,13 @@
 //! It is tried with all references as they are. A reference to an owner that is not registered
 //! violates a foreign key, and which one the server says; PostgreSQL then has given up the whole
 //! transaction. In the next the owners of that column are looked up *and locked* first, so what is
-//! found stays until the commit, and what is not becomes NULL. So each of the two columns fails once
-//! at most, and the third try is the last.
+//! found stays until the commit, and what is not becomes NULL. So each of the two columns fails
+//! once at most, and the third try is the last.
 //!
 //! # No ghosts
 //!
-//! A foreign key's check locks the owner (`FOR KEY SHARE`) until the commit, and a deletion waits for
-//! that. So a deletion sees the totals of every group that refers to the owner and was checked
+//! A foreign key's check locks the owner (`FOR KEY SHARE`) until the commit, and a deletion waits
+//! for that. So a deletion sees the totals of every group that refers to the owner and was checked
 //! before; a group that is checked later waits for the deletion, and finds the owner gone.
 //!
 //! # No deadlocks
