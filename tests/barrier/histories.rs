@@ -140,10 +140,9 @@ impl History {
         let seed = self.seed;
         for user in 0..USERS {
             let inside = |process: Option<usize>| {
-                let held = self.holding.iter().filter(move |held| {
+                self.holding.iter().filter(move |held| {
                     held.user == user && process.is_none_or(|process| held.process == process)
-                });
-                held
+                })
             };
             let with_lock = inside(None).filter(|held| !held.permit.is_lost()).count();
             assert!(with_lock <= 1, "seed {seed}: {with_lock} inside");
