@@ -44,6 +44,11 @@ use session::Session;
 /// What is acknowledged is on the server's disk: where `synchronous_commit` is `off` it is turned
 /// on for these connections; stricter settings stay. `fsync` is the server's own matter.
 ///
+/// # Poolers
+///
+/// Connections keep settings and prepare no statements: a pooler in session mode is fine, one in
+/// transaction mode loses the time limits above.
+///
 /// # No TLS
 ///
 /// Connections are not encrypted. A URL with `sslmode=require` is refused rather than connected in

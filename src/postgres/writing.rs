@@ -28,6 +28,9 @@ use super::rows::{Charges, Records, uuid};
 use crate::ledger::columns::{WRITING, attempt, total_too_large};
 use crate::ledger::{Entry, Fate, Nulled, Posting, StoreError, UsageRecord, Written};
 
+/// Schema and name of the table of records.
+const TABLE: (&str, &str) = ("tollkeeper", "records");
+
 /// The columns of records that refer to owners, by the names of their foreign keys.
 const REFERENCES: [(&str, Column); 2] =
     [("records_api_key_fkey", Column::ApiKey), ("records_upstream_fkey", Column::Upstream)];
@@ -45,21 +48,17 @@ pub(super) fn write(client: &mut Client, group: &[Entry]) -> Result<Vec<Written>
     let mut violated = Vec::new();
     loop {
         let mut transaction = client.transaction()?;
-        let done = attempted(&mut transaction, group, &violated);
-        match done {
-            Ok(written) => {
-                transaction.commit()?;
-                return Ok(written);
-            }
-            Err(failure) => {
-                let name = failure.foreign_key();
-                let column = REFERENCES.iter().find(|(key, _)| name == Some(key));
-                match column {
-                    Some((_, column)) if !violated.contains(column) => violated.push(*column),
-                    _ => return Err(failure),
-                }
-                transaction.rollback()?;
-            }
+        // A key that someone made deferred is checked by the commit.
+        let done = attempted(&mut transaction, group, &violated)
+            .and_then(|written| Ok(transaction.commit().map(|()| written)?));
+        let failure = match done {
+            Ok(written) => return Ok(written),
+            Err(failure) => failure,
+        };
+        let name = failure.foreign_key_of(TABLE);
+        match REFERENCES.iter().find(|(key, _)| name == Some(key)) {
+            Some((_, column)) if !violated.contains(column) => violated.push(*column),
+            _ => return Err(failure),
         }
     }
 }

@@ -23,9 +23,15 @@ pub(super) fn keep(pool: &Pool) {
             continue;
         }
         let ticket = due.remove();
-        state.waiting.remove(&ticket.number);
+        let waited = state.waiting.remove(&ticket.number).is_some();
         drop(state);
-        ticket.give_up(Some(LockError::Timeout));
+        let error = if waited {
+            let in_use = format!("all its {} connections are in use", pool.terms.connections);
+            LockError::Unavailable(in_use.into())
+        } else {
+            LockError::Timeout
+        };
+        ticket.give_up(Some(error));
         state = pool.state.lock();
     }
 }
