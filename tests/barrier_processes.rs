@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tollkeeper::{Barrier, BarrierBuilder, LockPool, OwnerId, PostgresLocks};
 
-use postgres_server::{named, shared, wait_until};
+use postgres_server::{connect, named, shared, wait_until};
 
 const PROCESSES: usize = 2;
 const USERS: usize = 3;
@@ -27,7 +27,11 @@ const USERS: usize = 3;
 const CALLERS: usize = 8;
 const ROUNDS: usize = 12;
 
-/// What a process is started as: `<process> <url> <file>`, or with `-` for no lock.
+/// More connections than calls: they are not what limits them.
+const PLENTY: usize = USERS * CALLERS * 2;
+
+/// What a process is started as: `<process>|<url>|<connections>|<file>`, or with 0 connections for
+/// no lock.
 const ROLE: &str = "TOLLKEEPER_BARRIER_PROCESS";
 
 fn application(process: usize) -> String {
@@ -41,9 +45,8 @@ fn barrier(runtime: &tokio::runtime::Runtime) -> BarrierBuilder {
     })
 }
 
-/// A lock pool in which connections are not what limits the calls.
-fn locks(url: &str, process: usize) -> PostgresLocks {
-    let pool = LockPool { connections: PROCESSES * USERS * CALLERS, ..LockPool::default() };
+fn locks(url: &str, process: usize, connections: usize) -> PostgresLocks {
+    let pool = LockPool { connections, ..LockPool::default() };
     PostgresLocks::connect(&named(url, &application(process)), pool).unwrap()
 }
 
@@ -97,11 +100,13 @@ fn wait_for_report(child: &mut Child) {
 
 /// One process: every caller has a number of calls, one after another.
 fn compete(role: &[String]) {
-    let (process, url, path) = (role[0].parse().unwrap(), &role[1], Path::new(&role[2]));
+    let (process, connections): (usize, usize) =
+        (role[0].parse().unwrap(), role[2].parse().unwrap());
+    let (url, path) = (&role[1], Path::new(&role[3]));
     let runtime = runtime();
     let mut builder = barrier(&runtime);
-    if url != "-" {
-        builder = builder.remote_lock(locks(url, process));
+    if connections > 0 {
+        builder = builder.remote_lock(locks(url, process, connections));
     }
     let barrier = Arc::new(builder.start().unwrap());
     let story = Story::open(path);
@@ -166,8 +171,10 @@ fn read(path: &Path) -> Told {
 }
 
 /// Starts the processes, lets them go at once, and watches them until they end.
-fn let_them_compete(test: &str, url: &str, path: &Path, mut watch: impl FnMut()) -> Told {
-    let role = |process| format!("{process}|{url}|{}", path.display());
+fn let_them_compete(test: &str, url: &str, connections: usize, mut watch: impl FnMut()) -> Told {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story");
+    let role = |process| format!("{process}|{url}|{connections}|{}", path.display());
     let mut children: Vec<Child> = (0..PROCESSES).map(|n| start(test, &role(n))).collect();
     children.iter_mut().for_each(wait_for_report);
     for child in &mut children {
@@ -178,8 +185,14 @@ fn let_them_compete(test: &str, url: &str, path: &Path, mut watch: impl FnMut())
         children.iter_mut().all(|child| child.try_wait().unwrap().is_some())
     });
     assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
-    read(path)
+    read(&path)
 }
+
+/// How many connections one process uses for one user, where that is the most.
+const BUSIEST: &str = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+     WHERE locktype = 'advisory' AND datname = current_database() \
+     GROUP BY application_name, classid, objid \
+     ORDER BY count(*) DESC LIMIT 1";
 
 #[test]
 fn processes_never_have_two_calls_of_one_user_inside() {
@@ -187,35 +200,64 @@ fn processes_never_have_two_calls_of_one_user_inside() {
         return compete(&role);
     }
     let Some(server) = shared() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let (path, url) = (folder.path().join("story"), server.database());
+    let url = server.database();
     let test = "processes_never_have_two_calls_of_one_user_inside";
-    let mut most = [0; PROCESSES];
-    let mut samples = 0;
-    let told = let_them_compete(test, &url, &path, || {
+    let mut watcher = connect(&url);
+    let (mut samples, mut most_busy, mut most) = (0, 0, [0_i64; PROCESSES]);
+    let told = let_them_compete(test, &url, PLENTY, || {
         samples += 1;
+        let busy = watcher.query_opt(BUSIEST, &[]).unwrap();
+        most_busy = most_busy.max(busy.map_or(0, |row| row.get::<_, i64>(0)));
         for (process, most) in most.iter_mut().enumerate() {
-            *most = (*most).max(server.connections(&application(process)));
+            let row = watcher.query_one(CONNECTIONS, &[&application(process)]).unwrap();
+            *most = (*most).max(row.get::<_, i64>(0));
         }
     });
-    println!("{told:?}; connections at most {most:?} in {samples} samples");
+    println!(
+        "{PROCESSES} processes, {USERS} users, {CALLERS} callers each, {ROUNDS} rounds: {told:?}; \
+         in {samples} samples a process had at most {most_busy} connections busy for one user, and \
+         {most:?} altogether"
+    );
     assert_eq!(told.sections, PROCESSES * USERS * CALLERS * ROUNDS);
     assert_eq!(told.overlaps, 0);
     assert!(told.side_by_side > 0, "users do not wait for each other");
     assert!(told.handed_over > PROCESSES * USERS, "the processes take turns");
-    // One for each user, and one that is being released while the next call asks.
-    assert!(most.iter().all(|most| (1..=2 * USERS).contains(most)), "{most:?}");
+    // One for the call whose turn it is, and one that is being released while that asks. The next
+    // call asks when that one had the lock, so when the release before is over.
+    assert!((1..=2).contains(&most_busy), "{most_busy} connections for one user");
+    assert!(most.iter().all(|most| *most < (USERS * CALLERS) as i64), "{most:?}");
 }
 
-/// What the test above would see if the lock did nothing.
+/// However many calls a user has, a pool needs one connection for each user who has some.
+#[test]
+fn a_connection_for_each_active_user_is_enough() {
+    if let Some(role) = role() {
+        return compete(&role);
+    }
+    let Some(server) = shared() else { return };
+    let (url, mut most) = (server.database(), 0);
+    let mut client = connect(&url);
+    let told = let_them_compete("a_connection_for_each_active_user_is_enough", &url, USERS, || {
+        let row = client.query_one(CONNECTIONS, &[&application(0)]).unwrap();
+        most = most.max(row.get::<_, i64>(0));
+    });
+    println!("{told:?}; connections of a process at most {most}");
+    assert_eq!(told.sections, PROCESSES * USERS * CALLERS * ROUNDS);
+    assert_eq!(told.overlaps, 0);
+    assert!((1..=USERS).contains(&usize::try_from(most).unwrap()));
+}
+
+/// Those of one application in this test's own database.
+const CONNECTIONS: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE application_name = $1 AND datname = current_database()";
+
+/// What the tests above would see if the lock did nothing.
 #[test]
 fn without_the_lock_processes_do_overlap() {
     if let Some(role) = role() {
         return compete(&role);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("story");
-    let told = let_them_compete("without_the_lock_processes_do_overlap", "-", &path, || ());
+    let told = let_them_compete("without_the_lock_processes_do_overlap", "", 0, || ());
     println!("{told:?}");
     assert_eq!(told.sections, PROCESSES * USERS * CALLERS * ROUNDS);
     assert!(told.overlaps > 0);
@@ -226,7 +268,7 @@ fn without_the_lock_processes_do_overlap() {
 fn a_process_that_is_killed_inside_does_not_keep_the_others_out() {
     if let Some(role) = role() {
         let runtime = runtime();
-        let barrier = barrier(&runtime).remote_lock(locks(&role[1], 0)).start().unwrap();
+        let barrier = barrier(&runtime).remote_lock(locks(&role[1], 0, 1)).start().unwrap();
         let _permit = barrier.acquire(&user(0), None).wait().unwrap();
         return report_and_wait();
     }
@@ -236,7 +278,7 @@ fn a_process_that_is_killed_inside_does_not_keep_the_others_out() {
     let mut child = start(test, &format!("0|{url}"));
     wait_for_report(&mut child);
     let runtime = runtime();
-    let barrier = barrier(&runtime).remote_lock(locks(&url, 1)).start().unwrap();
+    let barrier = barrier(&runtime).remote_lock(locks(&url, 1, 2)).start().unwrap();
     let entered = runtime.spawn(barrier.acquire(&user(0), None));
     drop(barrier.acquire(&user(1), None).wait().unwrap());
     std::thread::sleep(Duration::from_millis(100));
