@@ -76,6 +76,8 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod idempotency;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
@@ -105,6 +107,12 @@ pub use engine::{
     TopologyError, UnknownOwner, Upserted,
 };
 pub use id::{IdError, LimitId, OwnerId};
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use idempotency::{
+    Attempt, Claim, ClaimError, Claiming, EndError, Ending, Fingerprint, Holder, Idempotency,
+    IdempotencyBuilder, IdempotencyError, Keeper, KeyAct, KeyAnswer, KeyOp, KeyRecord, KeyStatus,
+    KeyStore, Lease, MemoryKeys, Ran, RunError, Scope, ScopeError, transition,
+};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
     Entry, Fate, Filter, LedgerStore, Nulled, Outcome, Posting, RecordId, RecordIdError,
