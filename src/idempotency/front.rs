@@ -40,7 +40,8 @@ type Spawn = Box<dyn Fn(Task) + Send + Sync>;
 /// use tollkeeper::{Fingerprint, Idempotency, MemoryKeys, Ran, Scope};
 ///
 /// # tokio::runtime::Runtime::new()?.block_on(async {
-/// let keys = Idempotency::builder(|task| drop(tokio::spawn(task))).start(MemoryKeys::new(1_000))?;
+/// let keys = Idempotency::builder(|task| drop(tokio::spawn(task)));
+/// let keys = keys.start(MemoryKeys::new(1_000))?;
 ///
 /// let scope = Scope::new("acme", "POST /v1/chat", "8e03978e-40d5-43dd")?;
 /// let asked = Fingerprint::of(&[b"POST", b"/v1/chat", b"{}"]);

@@ -120,8 +120,8 @@ impl Keeper {
         self.set_alarm(&id);
     }
 
-    /// Sets the alarm of a desk to the deadline that is next. When nobody waits there any more, that
-    /// is its end.
+    /// Sets the alarm of a desk to the deadline that is next. When nobody waits there any more,
+    /// that is its end.
     pub(super) fn set_alarm(&mut self, id: &DeskId) {
         let Some(desk) = self.desks.get_mut(id) else { return };
         let Some(next) = desk.waiters.iter().map(|waiter| waiter.deadline).min() else {
