@@ -76,9 +76,13 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod barrier;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod idempotency;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+mod postgres;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
 
@@ -93,6 +97,12 @@ struct Readme;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use barrier::{
+    Acquire, Barrier, BarrierBuilder, BarrierCounts, BarrierError, BarrierMode, BarrierSetupError,
+    BarrierTimer, Inside, LockError, LockKey, LockRequest, Loss, Permit, RemoteGuard, RemoteLock,
+    Section,
+};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]
@@ -115,11 +125,13 @@ pub use idempotency::{
 };
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
-    Entry, Fate, Filter, LedgerStore, Nulled, Outcome, Posting, RecordId, RecordIdError,
-    StoreError, Stored, Total, UsageRecord, Written,
+    Entry, Fate, Filter, LedgerStore, MemoryLedger, Nulled, Outcome, Posting, RecordId,
+    RecordIdError, StoreError, Stored, Total, UsageRecord, Written,
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+pub use postgres::Postgres;
 pub use rate_limit::RateLimit;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
