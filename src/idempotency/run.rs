@@ -109,32 +109,40 @@ impl Idempotency {
     /// # Errors
     ///
     /// [`RunError`].
-    pub async fn run<F, B, E>(
+    pub fn run<X, F, B, E>(
         &self,
         scope: &Scope,
         fingerprint: Fingerprint,
         wait: Duration,
-        execute: impl FnOnce(Attempt) -> F + Send + 'static,
-    ) -> Result<Ran, RunError<E>>
+        execute: X,
+    ) -> impl Future<Output = Result<Ran, RunError<E>>> + Send + use<X, F, B, E>
     where
+        X: FnOnce(Attempt) -> F + Send + 'static,
         F: Future<Output = Result<B, E>> + Send + 'static,
         B: Into<Arc<[u8]>>,
         E: Send + 'static,
     {
-        let lease = match self.claim(scope, fingerprint, wait).await {
-            Ok(Claim::Owned(lease)) => lease,
-            Ok(Claim::Replay { result: Some(result), .. }) => return Ok(Ran::Replayed(result)),
-            Ok(Claim::Replay { result: None, charge }) => return Err(RunError::NotKept { charge }),
-            Ok(Claim::InFlight { lease_left }) => return Err(RunError::InFlight { lease_left }),
-            Ok(Claim::Mismatch) => return Err(RunError::Mismatch),
-            Err(error) => return Err(RunError::Claim(error)),
-        };
-        let (owed, ran) = promise();
-        self.spawn(Box::pin(async move {
-            // Nobody may wait any more: what was executed is completed all the same.
-            drop(owed.give(execute_once(lease, execute).await));
-        }));
-        ran.await.unwrap_or(Err(RunError::BrokeOff))
+        let (keys, scope) = (self.clone(), scope.clone());
+        async move {
+            let lease = match keys.claim(&scope, fingerprint, wait).await {
+                Ok(Claim::Owned(lease)) => lease,
+                Ok(Claim::Replay { result: Some(result), .. }) => return Ok(Ran::Replayed(result)),
+                Ok(Claim::Replay { result: None, charge }) => {
+                    return Err(RunError::NotKept { charge });
+                }
+                Ok(Claim::InFlight { lease_left }) => {
+                    return Err(RunError::InFlight { lease_left });
+                }
+                Ok(Claim::Mismatch) => return Err(RunError::Mismatch),
+                Err(error) => return Err(RunError::Claim(error)),
+            };
+            let (owed, ran) = promise();
+            keys.spawn(Box::pin(async move {
+                // Nobody may wait any more: what was executed is completed all the same.
+                drop(owed.give(execute_once(lease, execute).await));
+            }));
+            ran.await.unwrap_or(Err(RunError::BrokeOff))
+        }
     }
 }
 

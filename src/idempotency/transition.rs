@@ -43,14 +43,14 @@ pub enum KeyAct {
         holder: Holder,
         /// What is replayed. `None`: it is too large to be kept.
         result: Option<Arc<[u8]>>,
-        /// How long it is remembered from now on.
+        /// How long it is remembered from now on, more than zero.
         ttl: Duration,
     },
     /// To end it without one, so that it may be tried again.
     Fail {
         /// Who holds it.
         holder: Holder,
-        /// How long it is remembered from now on.
+        /// How long it is remembered from now on, more than zero.
         ttl: Duration,
     },
     /// To see what a claim would meet, and change nothing.
