@@ -85,6 +85,8 @@ mod ledger;
 mod postgres;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
+#[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
+mod sqlite;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
@@ -133,6 +135,8 @@ pub use plan::{LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 pub use postgres::Postgres;
 pub use rate_limit::RateLimit;
+#[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
+pub use sqlite::Sqlite;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
     TimestampError, Weekday, Zone,

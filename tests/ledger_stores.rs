@@ -99,3 +99,6 @@ mod postgres;
 #[cfg(feature = "postgres")]
 #[path = "support/postgres.rs"]
 mod server;
+#[cfg(feature = "sqlite")]
+#[path = "ledger_stores/sqlite.rs"]
+mod sqlite;
