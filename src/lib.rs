@@ -78,6 +78,8 @@ mod store;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod barrier;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod idempotency;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 mod postgres;
@@ -117,6 +119,12 @@ pub use engine::{
     TopologyError, UnknownOwner, Upserted,
 };
 pub use id::{IdError, LimitId, OwnerId};
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use idempotency::{
+    Attempt, Claim, ClaimError, Claiming, EndError, Ending, Fingerprint, Holder, Idempotency,
+    IdempotencyBuilder, IdempotencyError, Keeper, KeyAct, KeyAnswer, KeyOp, KeyRecord, KeyStatus,
+    KeyStore, Lease, MemoryKeys, Ran, RunError, Scope, ScopeError, transition,
+};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
     Entry, Fate, Filter, LedgerStore, MemoryLedger, Nulled, Outcome, Posting, RecordId,

@@ -103,8 +103,17 @@ const DOORS: &[Door] = &[
 ];
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
-const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine"];
+const ORDERING_ROOMS: &[&str] = &[
+    "sync",
+    "time/clock",
+    "counter",
+    "gate",
+    "alarm",
+    "snapshot",
+    "store",
+    "engine",
+    "idempotency",
+];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 
