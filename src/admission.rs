@@ -123,6 +123,14 @@ impl Stop {
     }
 }
 
+#[cfg(feature = "ledger")]
+impl Stop {
+    /// What is held on it in the window that it was last held in: it is at `place` of its route.
+    pub(crate) fn held(&self, holds: &Holds, place: usize) -> Hold {
+        holds.held(place, self.measure).hold
+    }
+}
+
 /// Holds an estimate on all limits or on none. `holds` has none before, and none after a refusal.
 #[inline]
 pub(crate) fn reserve<'a>(

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "serde")]
 mod apply;
+#[cfg(feature = "ledger")]
+mod bill;
 mod decision;
 mod desk;
 mod events;
@@ -15,6 +17,8 @@ mod topology;
 
 #[cfg(feature = "serde")]
 pub use apply::Applied;
+#[cfg(feature = "ledger")]
+pub(crate) use bill::{Admitted, Bill, Line};
 pub use decision::{Binding, Decision, Denied, Peek, Retry};
 pub use events::{Event, EventKind, Subscription};
 pub use operator::{Lasts, OperatorError, ResetOutcome, Sweep};

@@ -60,6 +60,8 @@
 //! `tests/loom_both.rs`, `tests/loom_gate.rs`.
 
 mod booking;
+#[cfg(feature = "ledger")]
+mod posting;
 mod steering;
 
 pub(crate) use booking::{Hold, Posted, Refusal, Refused, admit};

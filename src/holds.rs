@@ -178,6 +178,15 @@ impl Holds {
         }
     }
 
+    /// Takes note that nothing is held on the counter at `place` any more.
+    #[cfg(feature = "ledger")]
+    pub(crate) fn release(&mut self, place: usize) {
+        match self {
+            Holds::Alike(alike) => alike.without |= 1 << place,
+            Holds::Each(each) => each[place] = Held { hold: Hold::NONE, earlier: 0 },
+        }
+    }
+
     /// Whether all counters hold the same amount of their measure in one window.
     #[inline]
     pub(crate) fn alike(&mut self) -> Option<&mut Alike> {

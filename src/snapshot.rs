@@ -50,6 +50,10 @@ pub(crate) const NEVER_WAS: Span = Span { start: Timestamp::MAX, end: Timestamp:
 pub(crate) struct Window {
     /// Counts the windows of this counter. Never repeats.
     pub(crate) generation: u64,
+    /// Its start when it began, which names it for good: a change of the period or the anchor moves
+    /// the span of a window, and keeps its generation and its usage. Names ascend, and are the same
+    /// on every node.
+    pub(crate) name: Timestamp,
     pub(crate) span: Span,
     /// The window before, for the notice of its closing.
     pub(crate) before: Span,
@@ -99,8 +103,10 @@ impl Window {
 impl CounterPlan {
     /// The window that follows `last`, over `span`.
     fn window(&self, last: &Window, span: Span, grant: Grant, opening: u64) -> Window {
+        let after_last = last.name.as_nanos().saturating_add(1);
         let mut window = Window {
             generation: last.generation.wrapping_add(1),
+            name: span.start.max(Timestamp::from_nanos(after_last)),
             span,
             before: last.closing(span.start),
             opening,
@@ -162,13 +168,16 @@ impl Snapshot {
     /// The first snapshot of a limit that is created at `now`.
     pub(crate) fn first(plan: Arc<Plan>, anchor: Timestamp, now: Timestamp) -> Snapshot {
         let start = Span { start: now, end: now };
-        let blank = Window { generation: 0, span: start, before: start, opening: 0, limit: 0 };
+        let (name, limit) = (Timestamp::UNIX_EPOCH, 0);
+        let blank = Window { generation: 0, name, span: start, before: start, opening: 0, limit };
         let closed = [AtomicU64::new(0), AtomicU64::new(0)];
         let mut snapshot =
             Snapshot { plan, anchor, windows: [blank; COUNTERS], grants: None, closed };
         for counter in 0..COUNTERS {
             if let Some(plan) = &snapshot.plan.counters[counter] {
-                snapshot.windows[counter].span = plan.period.window_at(anchor, now);
+                let span = plan.period.window_at(anchor, now);
+                snapshot.windows[counter].name = span.start;
+                snapshot.windows[counter].span = span;
                 plan.price(&mut snapshot.windows[counter], Grant::default());
             }
         }
@@ -339,6 +348,7 @@ impl Snapshot {
             let span = if balance.span.end == due.end { balance.span } else { due };
             let last = &self.windows[counter];
             next.windows[counter] = plan.window(last, span, balance.grant, settled);
+            next.windows[counter].name = balance.span.start;
         }
         next
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::admission::{self, Actual, Stop};
 use crate::engine::decision::{self, Denied};
 use crate::engine::route::Resolved;
-use crate::entry::Posted;
+use crate::entry::{Entry, Posted};
 use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
 use crate::sync::Arc;
@@ -81,17 +81,26 @@ impl Settlement {
     }
 
     pub(crate) fn add(&mut self, stop: &Stop, posted: Posted) {
+        self.add_on(&stop.entry, stop.dimension, posted);
+    }
+
+    pub(crate) fn add_on(&mut self, entry: &Entry, dimension: Dimension, posted: Posted) {
         self.late |= posted.late;
         if posted.overshoot == 0 && posted.uncounted == 0 {
             return;
         }
         self.overshoots.push(Overshoot {
-            limit: stop.entry.id.clone(),
-            owner: stop.entry.owner.clone(),
-            dimension: stop.dimension,
+            limit: entry.id.clone(),
+            owner: entry.owner.clone(),
+            dimension,
             amount: posted.overshoot,
             uncounted: posted.uncounted,
         });
+    }
+
+    /// Holds end in the order opposite to that of the route.
+    pub(crate) fn reverse(&mut self) {
+        self.overshoots.reverse();
     }
 }
 
@@ -176,9 +185,24 @@ impl Reservation {
                 desk.events.uncertain(stop, posted.generation, booked, now);
             }
         });
-        // Holds end in the opposite order.
-        settlement.overshoots.reverse();
+        settlement.reverse();
         settlement
+    }
+}
+
+/// What `bill` needs of it.
+#[cfg(feature = "ledger")]
+impl Reservation {
+    pub(crate) fn route(&self) -> Arc<Resolved> {
+        Arc::clone(&self.route)
+    }
+
+    pub(crate) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    pub(crate) fn holds_mut(&mut self) -> &mut Holds {
+        &mut self.holds
     }
 }
 

@@ -35,12 +35,12 @@ impl Hold {
 
     /// Whether it was admitted to the window of `generation`.
     #[inline(always)]
-    fn is_in(self, generation: u64) -> bool {
+    pub(crate) fn is_in(self, generation: u64) -> bool {
         self.window == lower_half(generation)
     }
 
     /// The whole generation, of which `now` is the same or a later one.
-    fn generation(self, now: u64) -> u64 {
+    pub(crate) fn generation(self, now: u64) -> u64 {
         now.wrapping_sub(u64::from(lower_half(now).wrapping_sub(self.window)))
     }
 
@@ -278,7 +278,7 @@ impl Entry {
 
     /// What comes after a booking of `amount`, of which `held` was held: its notices, and how far
     /// what was not held went above the limit.
-    fn noted(
+    pub(super) fn noted(
         &self,
         counter: usize,
         terms: &Terms,
