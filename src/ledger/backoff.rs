@@ -7,7 +7,7 @@ use super::ids::mix;
 /// The wait after the first failure, before it is drawn.
 const FIRST: Duration = Duration::from_millis(100);
 /// No wait is longer.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 
 /// Doubles from failure to failure. Of each wait a random half is left out, drawn from a seed, so
 /// that the gateways of a store that comes back do not come all at once.

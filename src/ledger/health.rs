@@ -1,7 +1,7 @@
 //! How a ledger is: what waits, what failed, what was written.
 
 use super::entry::Entry;
-use super::record::{Posting, RecordId};
+use super::record::RecordId;
 use super::store::StoreError;
 use crate::sync::Arc;
 use crate::time::Timestamp;
@@ -58,27 +58,32 @@ pub struct Unpersisted {
 }
 
 impl Unpersisted {
-    /// Adds an entry, or takes it off by a sign of minus one.
-    fn change(&mut self, postings: &[Posting], sign: i128) {
-        for posting in postings {
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let mut sums = Unpersisted { entries: 1, ..Unpersisted::default() };
+        for posting in &entry.postings {
             let sum = match posting.dimension {
-                Dimension::Money => &mut self.money,
-                Dimension::Tokens => &mut self.tokens,
-                Dimension::Requests => &mut self.requests,
+                Dimension::Money => &mut sums.money,
+                Dimension::Tokens => &mut sums.tokens,
+                Dimension::Requests => &mut sums.requests,
                 Dimension::InFlight => continue,
             };
-            *sum += i128::from(posting.amount) * sign;
+            *sum += i128::from(posting.amount);
         }
+        sums
     }
 
-    pub(crate) fn add(&mut self, entry: &Entry) {
-        self.entries += 1;
-        self.change(&entry.postings, 1);
+    pub(crate) fn add(&mut self, more: &Unpersisted) {
+        self.entries += more.entries;
+        self.money += more.money;
+        self.tokens += more.tokens;
+        self.requests += more.requests;
     }
 
-    pub(crate) fn take_off(&mut self, entry: &Entry) {
-        self.entries = self.entries.saturating_sub(1);
-        self.change(&entry.postings, -1);
+    pub(crate) fn take_off(&mut self, less: &Unpersisted) {
+        self.entries = self.entries.saturating_sub(less.entries);
+        self.money -= less.money;
+        self.tokens -= less.tokens;
+        self.requests -= less.requests;
     }
 }
 

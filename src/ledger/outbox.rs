@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::entry::{Entry, Nulled};
-use super::health::{Health, Rejected};
+use super::health::{Health, Rejected, Unpersisted};
 use super::settling::{Answer, Owing};
 use super::writer::Closed;
 use crate::engine::{Bill, Reservation, Settlement};
@@ -35,7 +35,7 @@ pub(crate) enum Message {
 /// An entry on its way, and what is to be done once it is written.
 pub(crate) struct Queued {
     pub(crate) entry: Entry,
-    pub(crate) fate: Pending,
+    pub(crate) pending: Pending,
 }
 
 /// What is to be done once an entry is written.
@@ -47,7 +47,10 @@ pub(crate) struct Pending {
     pub(crate) since: u64,
     /// References that were left out before the store saw them.
     pub(crate) nulled: Nulled,
-    pub(crate) slot: Slot,
+    /// What a crash would lose, if it is booked as if it were written.
+    pub(crate) unpersisted: Option<Unpersisted>,
+    /// Kept for as long as it waits.
+    pub(crate) _slot: Slot,
 }
 
 /// What memory does once an entry is written.
@@ -63,6 +66,10 @@ pub(crate) enum Due {
 }
 
 impl Pending {
+    pub(crate) fn take_due(&mut self) -> Due {
+        std::mem::replace(&mut self.due, Due::Booked(Settlement::default()))
+    }
+
     pub(crate) fn answer(&mut self, answer: Answer) {
         if let Some(owed) = self.owed.take() {
             // Whoever has forgotten it does not want to know.

@@ -35,7 +35,7 @@ impl Owners {
         if self.deleted.is_empty() {
             return false;
         }
-        let gone = |owner| self.deleted.get(owner).is_some_and(|&number| number > after);
+        let gone = |owner: &OwnerId| self.deleted.get(owner).is_some_and(|&number| number > after);
         gone(owner) || owner.members().is_some_and(|(a, b)| gone(&a) || gone(&b))
     }
 
@@ -47,7 +47,7 @@ impl Owners {
             return nulled;
         }
         if let Some(record) = &mut entry.record {
-            let mut null = |reference: &mut Option<OwnerId>| {
+            let null = |reference: &mut Option<OwnerId>| {
                 let gone = reference.as_ref().is_some_and(|owner| self.is_gone(owner, after));
                 if gone {
                     *reference = None;

@@ -1,5 +1,6 @@
 //! What a gateway waits for after it has settled: that it is durable.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -73,7 +74,6 @@ fn name(id: Option<RecordId>) -> String {
 /// It is written whether or not somebody waits: a future for tasks, [`wait`](Self::wait) for
 /// threads. To let it go is to fire and forget: the charge is booked and recorded all the same,
 /// but a process that dies before the store has committed it forgets it.
-#[derive(Debug)]
 #[must_use = "wait for it, or `forget` it: until it is written, a crash loses it"]
 pub struct Settling {
     id: Option<RecordId>,
@@ -125,5 +125,11 @@ impl Future for Settling {
             Poll::Ready(answer) => Poll::Ready(self.read(answer)),
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+impl fmt::Debug for Settling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settling").field("id", &self.id).finish_non_exhaustive()
     }
 }
