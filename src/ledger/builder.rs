@@ -76,8 +76,11 @@ impl LedgerBuilder {
         self
     }
 
-    /// What the ids of records and the waits for a store that failed are drawn from. By default
-    /// from the system's randomness: two processes with one seed draw the same ids.
+    /// What the ids of records, the marks by which a ledger knows its own writes again, and the
+    /// waits for a store that failed are drawn from. By default it is random.
+    ///
+    /// For tests. Every ledger that is ever opened on a store needs a seed of its own, after a
+    /// restart too: with one seed they take each other's records for their own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed.into();
         self

@@ -70,7 +70,10 @@ mod tests {
         let later = one.record(at.saturating_add(std::time::Duration::from_millis(1)));
         assert!(seen.iter().all(|id| *id < later));
         assert_eq!(&later.to_string()[14..15], "7");
-        assert_eq!(one.attempt(), { same.record(at); same.attempt() });
+        assert_eq!(one.attempt(), {
+            same.record(at);
+            same.attempt()
+        });
         assert_ne!(one.attempt(), other.attempt());
     }
 }

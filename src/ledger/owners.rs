@@ -54,10 +54,8 @@ impl Owners {
                 }
                 gone
             };
-            nulled = Nulled {
-                api_key: null(&mut record.api_key),
-                upstream: null(&mut record.upstream),
-            };
+            nulled =
+                Nulled { api_key: null(&mut record.api_key), upstream: null(&mut record.upstream) };
         }
         entry.postings.retain(|posting| !self.is_gone(&posting.owner, after));
         nulled

@@ -68,9 +68,10 @@ impl Restoring<'_> {
     fn add(&mut self, total: Total) {
         self.done.totals += 1;
         let limits = &self.document.limits;
-        let known = self.known.get(&total.limit).filter(|known| {
-            known.owner == total.owner && counts(known.kind, total.dimension)
-        });
+        let known = self
+            .known
+            .get(&total.limit)
+            .filter(|known| known.owner == total.owner && counts(known.kind, total.dimension));
         let Some(known) = known else {
             self.done.unknown += 1;
             return;

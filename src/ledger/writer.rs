@@ -191,7 +191,11 @@ impl Writer {
             return Ok(written);
         }
         let found = format!("{} for {size} entries", written.len());
-        Err(StoreError::Malformed { doing: "writing a group", what: "the number of answers", found })
+        Err(StoreError::Malformed {
+            doing: "writing a group",
+            what: "the number of answers",
+            found,
+        })
     }
 
     fn written(&mut self, written: &[Written]) {
