@@ -13,6 +13,7 @@
 mod backoff;
 mod builder;
 mod charge;
+mod closed;
 pub(crate) mod columns;
 mod correction;
 mod desk;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use builder::{LedgerBuilder, StartError};
 pub use charge::{Charge, Unreserved};
+pub use closed::Closed;
 pub use correction::ResolveError;
 pub use draft::Draft;
 pub use entry::{Entry, Fate, Nulled, Written};
@@ -45,4 +47,4 @@ pub use record::{Outcome, Posting, RecordId, RecordIdError, UsageRecord};
 pub use restore::Restored;
 pub use settling::{Receipt, SettleError, Settling};
 pub use store::{Filter, LedgerStore, StoreError, Stored, Total};
-pub use writer::{Closed, Turn, Writer};
+pub use writer::{Turn, Writer};
