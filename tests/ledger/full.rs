@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollkeeper::{SettleError, Unreserved, WhenFull};
+use tollkeeper::{Charge, SettleError, Unreserved, WhenFull};
 
 use crate::kit::kit;
 use crate::scene::{FORBIDDEN, Fault, Scene, draft, open_with, scene, topology, usage};
@@ -58,7 +58,7 @@ fn what_has_happened_is_taken_by_a_full_outbox() {
     let route = scene.kit.route(&["key:k"]);
     scene.ledger.record(&route, &usage(1, 1), draft()).forget();
     assert_eq!(scene.ledger.health().taken, 3);
-    open.map(|charge| charge.void());
+    open.into_iter().for_each(Charge::void);
     scene.drain();
     scene.assert_even([1, 1, 1, 1]);
 }
