@@ -97,8 +97,8 @@ const DOORS: &[Door] = &[
     },
     Door {
         names: &["crossbeam_channel"],
-        rooms: &["engine/events"],
-        because: "events leave the engine in one place",
+        rooms: &["engine/events", "ledger"],
+        because: "events leave the engine in one place, and entries go to the ledger's writer",
     },
 ];
 
@@ -112,6 +112,7 @@ const ORDERING_ROOMS: &[&str] = &[
     "snapshot",
     "store",
     "engine",
+    "ledger",
     "idempotency",
 ];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
