@@ -13,11 +13,12 @@
 //!
 //! ```text
 //! owners    who may be referred to                id
-//! windows   a window of a counter, its total      id · limit_id · dimension · window_start ·
-//!                                                 reason · input_tokens · output_tokens ·
-//!                                                 cached_tokens · cache_write_tokens · requests ·
-//!                                                 cost · admitted_at · settled_at · corrects ·
-//!                                                 nulled · attempt
+//! records   a settled request, or a correction    seq · id · api_key · upstream · model ·
+//!                                                 outcome · reason · input_tokens ·
+//!                                                 output_tokens · cached_tokens ·
+//!                                                 cache_write_tokens · requests · cost ·
+//!                                                 admitted_at · settled_at · corrects · nulled ·
+//!                                                 attempt
 //! windows   a window of a counter, its total      id · limit_id · dimension · window_start ·
 //!                                                 window_end · anchor · owner · standing ·
 //!                                                 settled · first_record · last_record
@@ -115,7 +116,8 @@ impl Sqlite {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     use rusqlite::OpenFlags;
 
-    // A path is a path, also when it looks like a URI.
+    // A path is a path, also when it looks like a URI or is named as SQLite names memory.
+    let path = &Path::new(".").join(path);
     let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_URI;
     let open = || {
         let connection = Connection::open_with_flags(path, flags)?;

@@ -122,7 +122,7 @@ fn a_file_of_something_else_is_refused_and_left_as_it_is() {
 fn what_cannot_be_opened_may_be_later() {
     let folder = folder();
     let path = folder.path().join("not there").join("l");
-    for path in [&path, &folder.path().to_path_buf()] {
+    for path in [&path, &folder.path().to_path_buf(), &PathBuf::new()] {
         let error = Sqlite::open(path).expect_err("it cannot be opened");
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         assert!(error.to_string().starts_with("opening the SQLite file"), "{error}");
