@@ -152,6 +152,14 @@ fn what_another_program_has_changed_is_told() {
         assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
         assert!(error.to_string().contains(what), "{error} does not say {what}");
     }
+    // A window that was known and is gone: nothing is charged to nowhere.
+    raw(&path).execute_batch("DELETE FROM windows").expect("it can be changed");
+    let lost = kit::entry(record(2), vec![posting("team:t", "t", 60, 1)]);
+    let error = store.write(std::slice::from_ref(&lost)).expect_err("it cannot be written");
+    assert!(matches!(error, StoreError::Malformed { what: "windows", .. }), "{error:?}");
+    put(&store, &[lost]);
+    assert_eq!(sums(&store, "t"), [(60, 1)]);
+    raw(&path).execute_batch("UPDATE windows SET owner = 'nobody'").expect("it can be changed");
     let error = store.open_totals(Timestamp::UNIX_EPOCH, &mut |_| ()).expect_err("it is read");
     assert!(matches!(error, StoreError::Malformed { what: "windows.owner", .. }), "{error:?}");
 }

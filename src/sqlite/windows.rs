@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
+use super::row::malformed;
 use crate::id::{LimitId, OwnerId};
 use crate::ledger::columns::{self, instant};
 use crate::ledger::{Posting, StoreError};
@@ -131,7 +132,10 @@ impl<'a> Sums<'a> {
                 stand(connection, id, sum.posting).map_err(&failed)?;
                 changed = add.execute(params![id, amount, first, last]).map_err(&failed)?;
             }
-            debug_assert_eq!(changed, 1, "a window that stands has a total");
+            if changed == 0 {
+                // Somebody else has deleted the row, or what is known of it is wrong.
+                return Err(malformed(columns::WRITING, "windows", format_args!("no row {id}")));
+            }
         }
         Ok(())
     }
