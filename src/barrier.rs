@@ -6,15 +6,14 @@
 //! critical section per user, and the overdraft is that of one call.
 //!
 //! ```text
-//!            join             a seat is free         polled          granted
-//!  (absent) ──────► QUEUED ──────────────────► TURN ────────► ASKING ────────► HELD
-//!                     │                         │ └── no remote lock: at once ──▲
-//!                     ▼                         ▼                │               │
-//!        dropped, late, closed      dropped, late, closed,       ▼          dropped
-//!                                   refused by the remote lock ◄─┘
-//!                     │                         │                                │
-//!                     ▼                         ▼                                ▼
-//!                 (absent)           (absent); the one that waits longest has its TURN
+//!            join          a seat is free          polled          granted
+//!  (absent) ──────► QUEUED ───────────────► TURN ─────────► ASKING ────────► HELD
+//!                     │                      │ │              │               ▲ │
+//!                     │                      │ └─ no remote ──┼───────────────┘ │
+//!                     │ dropped, late,       │ dropped, late, │ the same, or    │ dropped
+//!                     │ closed               │ closed         │ the lock fails  │
+//!                     ▼                      ▼                ▼                 ▼
+//!                 (absent)            (absent), and the first that is QUEUED has its TURN
 //! ```
 //!
 //! # Why at most one is inside

@@ -18,7 +18,8 @@ use tollkeeper::{
     LockError, LockKey, LockPool, LockRequest, PostgresLocks, RemoteGuard, RemoteLock, StoreError,
 };
 
-const LONG: Duration = Duration::from_secs(30);
+/// Longer than any test waits for what is to happen.
+const LONG: Duration = Duration::from_secs(300);
 const SHORT: Duration = Duration::from_millis(300);
 
 struct Unpark(Thread);

@@ -69,8 +69,7 @@ impl Bell {
     }
 
     fn attach(&self, thread: Thread) {
-        // It may have missed a ring since it began.
-        thread.unpark();
+        // Nothing has rung yet: the barrier is not given out before.
         self.0.lock().thread = Some(thread);
     }
 

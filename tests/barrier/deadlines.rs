@@ -183,9 +183,20 @@ fn time_that_is_up_while_the_lock_answers_gives_the_lock_back() {
     }
 }
 
-/// With the timer's own thread, in real time.
+/// With the timer's own thread, in real time. Without it the waits would never end: that fails.
 #[test]
 fn the_timers_thread_ends_waits_of_threads_and_of_nobody() {
+    let (done, wait) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        wait_in_real_time();
+        done.send(()).unwrap();
+    });
+    let ended = wait.recv_timeout(Duration::from_secs(60));
+    assert_ne!(ended, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "a wait has no end");
+    waits.join().unwrap();
+}
+
+fn wait_in_real_time() {
     let within = Duration::from_millis(20);
     let builder = Barrier::builder(Tasks::default().spawn()).wait_at_most(within);
     let barrier = builder.start().unwrap();
