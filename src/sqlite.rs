@@ -17,6 +17,7 @@
 //! | `records` | a settled request, or a correction | `seq`, `id`, `api_key`, `upstream`, `model`, `outcome`, `reason`, `input_tokens`, `output_tokens`, `cached_tokens`, `cache_write_tokens`, `requests`, `cost`, `admitted_at`, `settled_at`, `corrects`, `nulled`, `attempt` |
 //! | `windows` | a window of a counter, and its total | `id`, `limit_id`, `dimension`, `window_start`, `window_end`, `anchor`, `owner`, `standing`, `settled` |
 //! | `postings` | what a record charges to a window | `record`, `window_id`, `amount` |
+//! | `keys` | an idempotency key | `tenant`, `operation`, `client_key`, `fingerprint`, `status`, `fence`, `attempt`, `born`, `charge`, `lease_until`, `expires_at`, `result` |
 //!
 //! What each column holds is said in `migrations/`. A posting names its window by a number: limit,
 //! owner and instants are written once for each window instead of once for each request.
@@ -32,6 +33,7 @@
 
 mod error;
 mod group;
+mod keys;
 mod ledger;
 mod row;
 mod schema;
@@ -56,7 +58,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that each connection keeps: more than there are.
 const STATEMENTS: usize = 64;
 
-/// A [`LedgerStore`](crate::LedgerStore) in an SQLite file. SQLite is built in.
+/// A [`LedgerStore`](crate::LedgerStore) and a [`KeyStore`](crate::KeyStore) in an SQLite file.
+/// SQLite is built in.
 ///
 /// Calls block, some for as long as the disk takes to make a group durable. Writing takes turns;
 /// reading waits for other reading only.
