@@ -17,7 +17,7 @@
 //! | `records` | a settled request, or a correction | `seq`, `id`, `api_key`, `upstream`, `model`, `outcome`, `reason`, `input_tokens`, `output_tokens`, `cached_tokens`, `cache_write_tokens`, `requests`, `cost`, `admitted_at`, `settled_at`, `corrects`, `nulled`, `attempt` |
 //! | `windows` | a window of a counter, and its total | `id`, `limit_id`, `dimension`, `window_start`, `window_end`, `anchor`, `owner`, `standing`, `settled` |
 //! | `postings` | what a record charges to a window | `record`, `window_id`, `amount` |
-//! | `keys` | an idempotency key | `tenant`, `operation`, `client_key`, `fingerprint`, `status`, `fence`, `attempt`, `born`, `charge`, `lease_until`, `expires_at`, `result` |
+//! | `keys` | an idempotency key | as `migrations/V2__keys.sql` says |
 //!
 //! What each column holds is said in `migrations/`. A posting names its window by a number: limit,
 //! owner and instants are written once for each window instead of once for each request.

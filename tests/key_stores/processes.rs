@@ -14,7 +14,7 @@ use crate::kit::*;
 const PROCESSES: u64 = 8;
 const ROUNDS: u64 = 20;
 /// Between rounds: all have claimed by then.
-const ROUND: Duration = Duration::from_millis(60);
+const ROUND: Duration = Duration::from_millis(250);
 
 const STORE: &str = "TOLLKEEPER_TEST_STORE";
 const PROCESS: &str = "TOLLKEEPER_TEST_PROCESS";
