@@ -10,6 +10,7 @@
 mod error;
 mod keys;
 mod ledger;
+mod locks;
 mod reading;
 mod rows;
 mod schema;
@@ -19,6 +20,7 @@ mod writing;
 use std::fmt;
 
 use crate::ledger::StoreError;
+pub use locks::{LockPool, PostgresLocks};
 use session::Session;
 
 /// A ledger and idempotency keys in a PostgreSQL database, in a schema of its own, `tollkeeper`.
@@ -35,7 +37,7 @@ use session::Session;
 /// | waiting for another session's lock | 10 s (`lock_timeout`) |
 /// | a statement | 30 s (`statement_timeout`) |
 /// | a transaction whose process is stuck | 60 s (`idle_in_transaction_session_timeout`) |
-/// | a peer that no longer answers | about 1 min (TCP keep-alive: after 30 s, three times each 10 s), unless the URL sets it |
+/// | a peer that is gone | 60 s (TCP keep-alive and user timeout), unless the URL sets them |
 ///
 /// A server that is stopped in its tracks (`SIGSTOP`) on the same machine is not noticed.
 ///
@@ -43,6 +45,11 @@ use session::Session;
 ///
 /// What is acknowledged is on the server's disk: where `synchronous_commit` is `off` it is turned
 /// on for these connections; stricter settings stay. `fsync` is the server's own matter.
+///
+/// # Poolers
+///
+/// Connections keep settings and prepare no statements: a pooler in session mode is fine, one in
+/// transaction mode loses the time limits above.
 ///
 /// # No TLS
 ///
@@ -78,7 +85,7 @@ impl Postgres {
     /// # Ok::<(), tollkeeper::StoreError>(())
     /// ```
     pub fn connect(url: &str) -> Result<Postgres, StoreError> {
-        let config = session::configured(url)?;
+        let config = session::configured(url, "tollkeeper")?;
         let writing = Session::new(config.clone());
         writing.call("preparing the tables", schema::prepare)?;
         Ok(Postgres { writing, reading: Session::new(config.clone()), keys: Session::new(config) })

@@ -21,8 +21,8 @@ impl BarrierTimer {
         BarrierTimer { room }
     }
 
-    /// Ends every wait whose deadline is at `now` or before it, also of calls that nobody polls, and
-    /// lets the next calls have their turn. Returns the earliest deadline that remains.
+    /// Ends every wait whose deadline is at `now` or before it, also of calls that nobody polls,
+    /// and lets the next calls have their turn. Returns the earliest deadline that remains.
     ///
     /// It costs a lock for each of the shards, and what ends.
     pub fn turn(&mut self, now: Timestamp) -> Option<Timestamp> {
