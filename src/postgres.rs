@@ -1,12 +1,14 @@
-//! The ledger in PostgreSQL, for any number of processes.
+//! The ledger and idempotency keys in PostgreSQL, for any number of processes.
 //!
 //! ```text
 //!  Postgres ─┬─ Session (writing) ─┐                 tollkeeper.owners ◄── api_key, upstream ─┐
-//!            └─ Session (reading) ─┴─► one server ─► tollkeeper.records ──────────────────────┘
-//!                                                    tollkeeper.postings, tollkeeper.totals
+//!            ├─ Session (reading) ─┼─► one server ─► tollkeeper.records ──────────────────────┘
+//!            └─ Session (keys) ────┘                 tollkeeper.postings, tollkeeper.totals
+//!                                                    tollkeeper.keys
 //! ```
 
 mod error;
+mod keys;
 mod ledger;
 mod locks;
 mod reading;
@@ -21,11 +23,11 @@ use crate::ledger::StoreError;
 pub use locks::{LockPool, PostgresLocks};
 use session::Session;
 
-/// A ledger in a PostgreSQL database, in a schema of its own, `tollkeeper`.
+/// A ledger and idempotency keys in a PostgreSQL database, in a schema of its own, `tollkeeper`.
 ///
-/// Any number of processes may use one database at the same time. Two connections at most are open:
-/// one that writes and one that reads, each made again by the next call after it broke. A call
-/// that finds its connection broken is [`StoreError::Unavailable`].
+/// Any number of processes may use one database at the same time. Three connections at most are
+/// open: one that writes to the ledger, one that reads it, and one for keys, so that neither waits
+/// for the other; each is made again by the next call after it broke. A call that finds its connection broken is [`StoreError::Unavailable`].
 ///
 /// # What bounds a call
 ///
@@ -56,6 +58,7 @@ use session::Session;
 pub struct Postgres {
     writing: Session,
     reading: Session,
+    keys: Session,
 }
 
 impl Postgres {
@@ -85,7 +88,7 @@ impl Postgres {
         let config = session::configured(url, "tollkeeper")?;
         let writing = Session::new(config.clone());
         writing.call("preparing the tables", schema::prepare)?;
-        Ok(Postgres { writing, reading: Session::new(config) })
+        Ok(Postgres { writing, reading: Session::new(config.clone()), keys: Session::new(config) })
     }
 }
 

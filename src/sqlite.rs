@@ -23,6 +23,9 @@
 //!                                                 window_end · anchor · owner · standing ·
 //!                                                 settled · first_record · last_record
 //! postings  what a record charges to a window     record · window_id · amount
+//! keys      an idempotency key                    tenant · operation · client_key ·
+//!                                                 fingerprint · status · fence · attempt · born ·
+//!                                                 charge · lease_until · expires_at · result
 //! ```
 //!
 //! What each column holds is said in `migrations/`. A posting names its window by a number: limit,
@@ -40,6 +43,7 @@
 
 mod error;
 mod group;
+mod keys;
 mod ledger;
 mod row;
 mod schema;
@@ -64,7 +68,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that each connection keeps: more than there are.
 const STATEMENTS: usize = 64;
 
-/// A [`LedgerStore`](crate::LedgerStore) in an SQLite file. SQLite is built in.
+/// A [`LedgerStore`](crate::LedgerStore) and a [`KeyStore`](crate::KeyStore) in an SQLite file.
+/// SQLite is built in.
 ///
 /// Calls block, some for as long as the disk takes to make a group durable. Writing takes turns;
 /// reading waits for other reading only.

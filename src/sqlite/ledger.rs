@@ -137,7 +137,7 @@ impl Sqlite {
 }
 
 /// Does something in a transaction that nobody else writes beside, and commits it.
-fn in_transaction<T>(
+pub(super) fn in_transaction<T>(
     connection: &mut Connection,
     doing: &'static str,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
