@@ -312,10 +312,9 @@ impl Writer {
         loop {
             let now = SystemClock.now();
             let turn = self.turn(now);
-            if let Some((deadline, _)) = &self.closing {
-                if turn.left == 0 || *deadline <= now {
-                    break;
-                }
+            let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
+            if self.closing.as_ref().is_some_and(late) {
+                break;
             }
             if self.alone && turn.left == 0 {
                 return;
