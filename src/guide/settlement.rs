@@ -6,13 +6,13 @@
 //! what is open when it starts. Reserve through it instead of the engine; what it returns is a
 //! [`Charge`](crate::Charge), which ends as a reservation does and leaves a record of it:
 //!
-//! | the request | call | recorded as |
-//! |---|---|---|
-//! | succeeded | [`settle`](crate::Charge::settle) | completed |
-//! | broke off: the client went away, the stream ended early | [`settle_partial`](crate::Charge::settle_partial) | partial: tokens and money, no request |
-//! | failed and is billed all the same | [`settle_failed`](crate::Charge::settle_failed) | failed: the same |
-//! | was not billed | [`unbilled`](crate::Charge::unbilled) | unbilled, with a reason |
-//! | nobody knows | nothing: drop it | uncertain: what was held is charged |
+//! - It succeeded: [`settle`](crate::Charge::settle). Recorded as completed.
+//! - It broke off, because the client went away or the stream ended early:
+//!   [`settle_partial`](crate::Charge::settle_partial). Tokens and money are charged, no request.
+//! - It failed and is billed all the same: [`settle_failed`](crate::Charge::settle_failed). So is
+//!   that.
+//! - It was not billed: [`unbilled`](crate::Charge::unbilled), with a reason. Nothing is charged.
+//! - Nobody knows: drop it. It is recorded as uncertain, and what was held is charged.
 //!
 //! What `settle` returns is waited for by a task (`.await`) or by a thread (`.wait()`), until the
 //! record is on the disk. Dropping it is fire and forget: the record is written all the same, and a
@@ -69,8 +69,9 @@
 //! let scope = Scope::new("tenant-1", "chat", "42")?;
 //! let body = br#"{"model":"m1","messages":[]}"#;
 //! let asked = Fingerprint::of(&[b"POST", b"/v1/chat/completions", body]);
-//! let execute = |attempt: Attempt| {
-//!     let (ledger, barrier, key) = (ledger.clone(), barrier.clone(), key.clone());
+//! let (ours, owner) = (ledger.clone(), key.clone());
+//! let execute = move |attempt: Attempt| {
+//!     let (ledger, barrier, key) = (ours.clone(), Arc::clone(&barrier), owner.clone());
 //!     async move {
 //!         // Nothing is known of what it will cost.
 //!         let answer = barrier.run(&key.clone(), None, move |_permit| async move {
@@ -90,7 +91,7 @@
 //!     }
 //! };
 //! let wait = Duration::from_secs(30);
-//! let first = keys.run(&scope, asked, wait, execute).await?;
+//! let first = keys.run(&scope, asked, wait, execute.clone()).await?;
 //! let again = keys.run(&scope, asked, wait, execute).await?;
 //! assert_eq!(first, Ran::Fresh(b"the answer"[..].into()));
 //! assert_eq!(again, Ran::Replayed(b"the answer"[..].into()));
