@@ -6,7 +6,8 @@ use tollkeeper::{
 };
 
 /// The owners that always are.
-const OWNERS: &[&str] = &["key:k1", "key:k2", "key:tight", "model:m", "provider:p", "team:t"];
+const OWNERS: &[&str] =
+    &["key:k1", "key:k2", "key:tight", "model:m", "key:k1&model:m", "provider:p", "team:t"];
 
 /// A limit: its counters with what they admit and their periods.
 pub struct Def {
@@ -33,7 +34,7 @@ const LIMITS: &[Def] = &[
     Def {
         id: "k2-rate",
         owner: "key:k2",
-        counters: &[(Tokens, None, "1m"), (Requests, AMPLE, "2d@UTC")],
+        counters: &[(Tokens, None, "1m"), (Requests, AMPLE, "1w@UTC")],
     },
     Def { id: "tight-rate", owner: "key:tight", counters: &[(Requests, Some(TIGHT), "3s")] },
     Def { id: "pair-hour", owner: "key:k1&model:m", counters: &[(Cash, AMPLE, "1h")] },
