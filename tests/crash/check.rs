@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollkeeper::{
-    Dimension, Engine, Ledger, LedgerStore, OwnerId, Stored, Timestamp, Usage,
-};
+use tollkeeper::{Dimension, Engine, Ledger, LedgerStore, OwnerId, Stored, Timestamp, Usage};
 
 use crate::hand::rest;
 use crate::history::{History, Told, number};
 use crate::work::{End, Mark, REASON, Step, Work};
-use crate::world::{TIGHT, World, charged, create, is_passing, on_the_way, owner};
+use crate::world::{TIGHT, World, charged, create, is_passing, on_the_way, owner, passing_limit};
 
 /// What was found not to be so.
 pub type Failures = Vec<String>;
@@ -66,6 +64,7 @@ fn acknowledged(history: &History, told: &Told) -> Failures {
 }
 
 /// Totals are the sums of the postings, but for those of owners that are deleted: they have none.
+/// Of an owner that is not registered and whose deletion is not acknowledged both may be so.
 fn sums(history: &History, told: &Told) -> Failures {
     let mut failures = Failures::new();
     let raw = &history.raw;
@@ -77,19 +76,24 @@ fn sums(history: &History, told: &Told) -> Failures {
             failures.push(format!("{gone} is deleted, and there"));
         }
     }
-    let is_there = |window: &str| match window.strip_prefix("of-") {
-        Some(passing) => raw.owners.contains(&format!("key:{passing}")),
-        None => true,
+    let is_passing = |limit: &str| limit.starts_with("of-");
+    let there = |limit: &str| {
+        let passing = limit.strip_prefix("of-").map(|name| format!("key:{name}"));
+        passing.is_none_or(|passing| raw.owners.contains(&passing))
     };
+    let gone: BTreeSet<_> = told.gone.iter().map(|gone| passing_limit(gone).to_string()).collect();
     let windows: BTreeSet<_> = raw.sums.keys().chain(raw.totals.keys()).collect();
     for window in windows {
         let total = raw.totals.get(window);
         let sum = raw.sums.get(window).copied();
-        let right = if is_there(&window.0) {
-            total.map_or(0, |total| total.settled) == sum.unwrap_or(0)
-                && (total.is_some() || sum.is_none())
-        } else {
-            total.is_none()
+        let equal = total.map(|total| total.settled) == sum
+            || total.is_some_and(|total| total.settled == 0) && sum.is_none();
+        let none = total.is_none();
+        let limit = &window.0;
+        let right = match is_passing(limit) {
+            true if gone.contains(limit) => none,
+            true if !there(limit) => none || equal,
+            _ => equal,
         };
         if !right {
             failures.push(format!("{window:?}: the total is {total:?}, the sum {sum:?}"));
@@ -129,7 +133,7 @@ fn request(
         is(record.id == work.id(mark), "its id is another one")?;
     }
     let key = step.api_key(passing);
-    let is_deleted = |owner: &OwnerId| !history.raw.owners.contains(owner.as_str());
+    let is_deleted = |owner: &OwnerId| !history.owners.contains(owner.as_str());
     let key_is_right = match &record.api_key {
         Some(now) => *now == key && !nulled.api_key && !is_deleted(&key),
         None => is_deleted(&key),
@@ -143,7 +147,7 @@ fn request(
         let of = postings.iter().filter(|p| p.limit == limit && p.dimension == dimension);
         let of: Vec<_> = of.collect();
         let sum: i64 = of.iter().map(|posting| posting.amount).sum();
-        let gone = passing.filter(|passing| limit == crate::world::passing_limit(passing));
+        let gone = passing.filter(|passing| limit == passing_limit(passing));
         if gone.is_some_and(|gone| of.is_empty() && is_deleted(gone)) {
             // What was on its way when its owner was deleted is not charged to it.
             continue;
@@ -199,11 +203,11 @@ fn corrections(work: Work, history: &History, known: &BTreeMap<Mark, &Stored>) -
             let parts = [charged(&step.estimate, dimension), held];
             // What is charged to an owner that is deleted is not corrected.
             let deleted = mark.passing.as_ref().is_some_and(|passing| {
-                limit == crate::world::passing_limit(passing)
-                    && !history.raw.owners.contains(passing.as_str())
+                limit == passing_limit(passing) && !history.owners.contains(passing.as_str())
             });
             if !deleted && sum != used && !parts.iter().any(|part| sum == used.max(*part)) {
-                failures.push(format!("{limit} {dimension:?} of {mark}: {sum}: {step:?} {stored:?}"));
+                failures
+                    .push(format!("{limit} {dimension:?} of {mark}: {sum}: {step:?} {stored:?}"));
             }
         }
     }
@@ -245,13 +249,9 @@ fn tight(history: &History) -> Failures {
 pub type Used = BTreeMap<(String, String), i64>;
 
 /// What an engine that begins with a store has used, at an instant.
-pub fn restored(
-    store: impl LedgerStore,
-    history: &History,
-    now: Timestamp,
-) -> (Used, Failures) {
+pub fn restored(store: impl LedgerStore, history: &History, now: Timestamp) -> (Used, Failures) {
     let world = World::at(now);
-    for passing in history.raw.owners.iter().map(|name| owner(name)).filter(is_passing) {
+    for passing in history.owners.iter().map(|name| owner(name)).filter(is_passing) {
         create(&world.engine, &passing);
     }
     let opened = Ledger::builder(&world.engine).by_hand(store);

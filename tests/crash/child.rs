@@ -116,7 +116,8 @@ fn process() {
                 // Relaxed: the threads see it soon enough.
                 crew.stopped.store(true, Ordering::Relaxed);
                 for hand in hands.drain(..) {
-                    let (thread, steps) = hand.join().expect("a thread settles until it is stopped");
+                    let (thread, steps) =
+                        hand.join().expect("a thread settles until it is stopped");
                     say(&format!("steps {thread} {steps}"));
                 }
                 while crew.ledger.health().queued > 0 {

@@ -1,6 +1,6 @@
 //! Everything that a store has, and what children said about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tollkeeper::{Dimension, Filter, LedgerStore, Outcome, OwnerId, RecordId, Stored, Timestamp};
 
@@ -41,7 +41,8 @@ impl Told {
                     self.gone.insert(word().parse().expect("an owner"));
                 }
                 "reset" => {
-                    let (counter, start) = ((word(), word()), word().parse::<u64>().expect("an instant"));
+                    let (counter, start) =
+                        ((word(), word()), word().parse::<u64>().expect("an instant"));
                     let latest = self.begun.entry(counter).or_default();
                     *latest = start.max(*latest);
                 }
@@ -63,6 +64,8 @@ pub struct History {
     pub raw: Raw,
     /// In the order of their ids.
     pub records: Vec<Stored>,
+    /// The owners that are registered or have totals: one that is deleted is neither.
+    pub owners: HashSet<String>,
 }
 
 impl History {
@@ -72,7 +75,10 @@ impl History {
             let after = records.last().map(|stored| stored.record.id);
             let more = store.records(&Filter::default(), after, 5_000).expect("records");
             if more.is_empty() {
-                return History { raw: place.raw(), records };
+                let raw = place.raw();
+                let charged = raw.totals.values().map(|total| &total.owner);
+                let owners = raw.owners.iter().chain(charged).cloned().collect();
+                return History { raw, records, owners };
             }
             records.extend(more);
         }

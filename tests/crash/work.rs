@@ -119,7 +119,9 @@ impl Work {
             more,
             used,
             later,
-            advance: Duration::from_nanos(draw.within(1..if slow { 1_500_000_000 } else { 4_000_000 })),
+            advance: Duration::from_nanos(
+                draw.within(1..if slow { 1_500_000_000 } else { 4_000_000 }),
+            ),
             forgotten: draw.percent(15),
             number,
         }

@@ -133,14 +133,11 @@ pub fn resettable(number: u64) -> LimitId {
 pub fn charged(usage: &Usage, dimension: Dimension) -> i64 {
     let amount = match dimension {
         Cash => usage.cost.as_nanos(),
-        Tokens => [
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            usage.cache_write_tokens,
-        ]
-        .into_iter()
-        .sum(),
+        Tokens => {
+            [usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens]
+                .into_iter()
+                .sum()
+        }
         _ => usage.requests,
     };
     i64::try_from(amount).expect("amounts are small")
