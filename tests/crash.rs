@@ -20,6 +20,8 @@ mod draw;
 mod hand;
 #[path = "crash/history.rs"]
 mod history;
+#[path = "crash/keys.rs"]
+mod keys;
 #[path = "crash/place.rs"]
 mod place;
 #[cfg(feature = "postgres")]

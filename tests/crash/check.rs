@@ -65,7 +65,7 @@ fn acknowledged(history: &History, told: &Told) -> Failures {
 
 /// Totals are the sums of the postings, but for those of owners that are deleted: they have none.
 /// Of an owner that is not registered and whose deletion is not acknowledged both may be so.
-fn sums(history: &History, told: &Told) -> Failures {
+pub fn sums(history: &History, told: &Told) -> Failures {
     let mut failures = Failures::new();
     let raw = &history.raw;
     if raw.orphans != 0 {

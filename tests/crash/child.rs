@@ -10,6 +10,7 @@ use std::{env, process, thread};
 use tollkeeper::{Clock, Ledger, LedgerStore, OwnerId, Timestamp};
 
 use crate::hand::Hand;
+use crate::process::Child;
 use crate::work::Work;
 use crate::world::World;
 
@@ -32,10 +33,12 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn to_text(&self) -> String {
+    /// Starts a child that does it.
+    pub fn start(&self) -> Child {
         let Job { work: Work { seed, shared }, round, first_thread, threads, now, place } = self;
         let now = now.as_nanos();
-        format!("{seed} {shared} {round} {first_thread} {threads} {now} {place}")
+        let job = format!("{seed} {shared} {round} {first_thread} {threads} {now} {place}");
+        Child::start("child::process", &job)
     }
 
     fn parse(text: &str) -> Option<Job> {

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use postgres::Row;
 
-use crate::child::Job;
 use crate::draw::Draw;
+use crate::keys;
 use crate::place::{Place, Raw, RawTotal};
-use crate::process::Child;
 use crate::rounds::{Rounds, Run, quiet};
 use crate::server::{self, Server, Stop};
 use crate::shared;
@@ -89,8 +88,7 @@ fn troubled(run: &mut Run, server: &Server, mut trouble: impl FnMut(&mut Draw, &
     let mut rounds = Rounds::new(&database, run.work);
     while run.goes_on() {
         let mut draw = run.draw();
-        let job: Job = rounds.job(run);
-        let mut child = Child::start(&job);
+        let mut child = rounds.job(run).start();
         child.go();
         trouble(&mut draw, &database.url);
         if run.round % 2 == 1 {
@@ -148,4 +146,16 @@ fn two_processes_settle_into_one_database() {
         shared::round(&mut run, &Database::new(server));
     }
     run.report();
+}
+
+#[test]
+fn a_request_whose_process_is_killed_is_charged_once() {
+    let Some(server) = server::shared() else { return };
+    let database = Database::new(server);
+    let mut run = Run::new("postgres, keys", 12);
+    let mut met = keys::Met::default();
+    while run.goes_on() {
+        keys::round(&mut run, &database, &mut met);
+    }
+    met.report(&run);
 }

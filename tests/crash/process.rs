@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use crate::child::{JOB, Job, PREFIX};
+use crate::child::{JOB, PREFIX};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,10 +24,11 @@ pub struct Child {
 }
 
 impl Child {
-    pub fn start(job: &Job) -> Child {
+    /// Starts an entry of this binary with what it is to do.
+    pub fn start(entry: &str, job: &str) -> Child {
         let mut command = Command::new(env::current_exe().expect("this binary"));
-        command.args(["--exact", "child::process", "--ignored", "--nocapture", "--quiet"]);
-        command.env(JOB, job.to_text());
+        command.args(["--exact", entry, "--ignored", "--nocapture", "--quiet"]);
+        command.env(JOB, job);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("a child starts");
         let input = process.stdin.take().expect("it is piped");
@@ -91,6 +92,11 @@ impl Child {
     /// Closes the ledger: everything is written.
     pub fn close(&mut self) {
         assert_eq!(self.ask("close", "closed"), "true", "it closes with everything written");
+        self.finish();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn finish(&mut self) {
         let status = self.end();
         assert!(status.success(), "{status}:\n{}", self.noise.join("\n"));
     }

@@ -16,7 +16,7 @@ use crate::place::Place;
 use crate::process::Child;
 use crate::work::Work;
 
-const START: &str = "2026-03-01T00:00:00Z";
+pub const START: &str = "2026-03-01T00:00:00Z";
 
 /// The rounds of one test.
 pub struct Run {
@@ -112,7 +112,7 @@ impl<'a> Rounds<'a> {
     /// A child is killed at a moment that is drawn.
     pub fn killed(&mut self, run: &mut Run) {
         let mut draw = run.draw();
-        let mut child = Child::start(&self.job(run));
+        let mut child = self.job(run).start();
         let mut memory = None;
         match draw.within(0..10) {
             // While it begins.

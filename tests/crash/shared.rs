@@ -9,7 +9,6 @@ use crate::check;
 use crate::child::{Job, open};
 use crate::history::{History, Told};
 use crate::place::Place;
-use crate::process::Child;
 use crate::rounds::{Rounds, Run, usage};
 use crate::work::Work;
 
@@ -18,8 +17,8 @@ use crate::work::Work;
 pub fn round(run: &mut Run, place: &dyn Place) {
     let work = Work { shared: true, ..run.work };
     let job = Rounds::new(place, work).job(run);
-    let mut one = Child::start(&job);
-    let mut other = Child::start(&Job { first_thread: 10, ..job });
+    let mut one = job.start();
+    let mut other = Job { first_thread: 10, ..job }.start();
     // Both begin with nothing.
     one.until("ready");
     other.until("ready");

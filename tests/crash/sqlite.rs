@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::keys;
 use crate::place::{Place, Raw, RawTotal};
 use crate::rounds::{Rounds, Run};
 use crate::shared;
@@ -91,4 +92,15 @@ fn two_processes_settle_into_one_file() {
         shared::round(&mut run, &File::new());
     }
     run.report();
+}
+
+#[test]
+fn a_request_whose_process_is_killed_is_charged_once() {
+    let file = File::new();
+    let mut run = Run::new("sqlite, keys", 24);
+    let mut met = keys::Met::default();
+    while run.goes_on() {
+        keys::round(&mut run, &file, &mut met);
+    }
+    met.report(&run);
 }
