@@ -192,7 +192,7 @@ impl<'a> Hand<'a> {
         match (&expects, receipt.fate) {
             (Expects::Windows(begun), _) => begun.iter().for_each(|begun| say(begun)),
             (Expects::Written, Fate::Now | Fate::Before) => self.written(&receipt),
-            (Expects::Duplicate, Fate::Duplicate) => say("duplicate"),
+            (Expects::Duplicate, Fate::Duplicate) => {}
             (Expects::Written, Fate::Duplicate) => say(&format!("failed: unwritten {receipt:?}")),
             (Expects::Duplicate, _) => say(&format!("failed: written again {receipt:?}")),
         }
@@ -205,6 +205,9 @@ impl<'a> Hand<'a> {
     }
 
     fn written(&mut self, receipt: &Receipt) {
+        if receipt.fate == Fate::Before {
+            say("recognised");
+        }
         let Some(record) = &receipt.record else { return };
         acknowledge(record);
         // One that was not billed leaves its id free.

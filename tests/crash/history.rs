@@ -17,7 +17,8 @@ pub struct Told {
     pub begun: BTreeMap<(String, String), u64>,
     /// How many steps a thread took that was not killed, by round and thread.
     pub steps: BTreeMap<(u64, u64), u64>,
-    pub duplicates: u64,
+    /// Records that were written by a call whose answer was lost.
+    pub recognised: u64,
 }
 
 impl Told {
@@ -50,7 +51,7 @@ impl Told {
                     let thread = word().parse().expect("a thread");
                     self.steps.insert((round, thread), word().parse().expect("a number"));
                 }
-                "duplicate" => self.duplicates += 1,
+                "recognised" => self.recognised += 1,
                 "failed" | "failed:" => failures.push(line.clone()),
                 _ => {}
             }

@@ -102,6 +102,7 @@ fn troubled(run: &mut Run, server: &Server, mut trouble: impl FnMut(&mut Draw, &
             rounds.look(run, &child, Some(memory));
         }
     }
+    println!("written by a call whose answer was lost: {}", rounds.told.recognised);
 }
 
 #[test]
