@@ -10,10 +10,13 @@
 //!                     memory books exactly that (L10) ─► Receipt
 //! ```
 
+pub(crate) mod columns;
 mod entry;
+mod memory;
 mod record;
 mod store;
 
 pub use entry::{Entry, Fate, Nulled, Written};
+pub use memory::MemoryLedger;
 pub use record::{Outcome, Posting, RecordId, RecordIdError, UsageRecord};
 pub use store::{Filter, LedgerStore, StoreError, Stored, Total};

@@ -19,14 +19,22 @@ use crate::units::Dimension;
 ///   when it returns an error, all of it is or none of it (an acknowledgement may be lost), and
 ///   calling it again with the same entries writes what is missing and nothing twice.
 /// - An entry whose record id is there already changes nothing. It is [`Fate::Before`] if the
-///   attempt is the same, and [`Fate::Duplicate`] otherwise. This holds within one group too.
+///   attempt is the same, and [`Fate::Duplicate`] otherwise. This holds within one group too. A
+///   second correction of the same record is a [`Fate::Duplicate`] as well. Of a `Before` the
+///   references that were NULL when it was written are told, of a `Duplicate` none.
+/// - An entry without a record is written each time: its postings are of amount zero, so that
+///   changes nothing but which window is the last.
 /// - A record whose api key or upstream is not registered (or was deleted) is written with that
 ///   reference NULL and without the postings on that owner ([`Entry::kept`]); the rest of the
 ///   group lands. Both may be. Any other violated constraint is [`StoreError::Rejected`], after one
 ///   attempt, and nothing of the group is written.
-/// - Totals are the sums of the postings, changed in the same transaction. Of a window's end and
-///   anchor, those of the posting written last stand. A total never goes below zero by postings
+/// - Totals are the sums of the postings, changed in the same transaction. Of a window's end,
+///   anchor and owner, those of the posting written last stand. A total never goes below zero by postings
 ///   that memory would book; what is written is written exactly.
+/// - What does not fit into columns of 64 bits with a sign is [`StoreError::Rejected`], never cut:
+///   more than 2^63 - 1 tokens, requests, or nano-units in a total; instants after the year 2262;
+///   texts with a NUL. The end of a window is the exception: one after 2262 never comes, so it is
+///   kept as [`Timestamp::MAX`].
 ///
 /// [`Fate::Before`]: super::Fate::Before
 /// [`Fate::Duplicate`]: super::Fate::Duplicate
@@ -38,7 +46,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// [`StoreError`]. For [`StoreError::Rejected`] nothing of the group is written.
     fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError>;
 
-    /// Registers owners that records may refer to. One that is there already stays.
+    /// Registers owners that records may refer to. One that is there already stays. Its totals
+    /// need no registration: what is charged to an owner that is no reference is written always.
     ///
     /// # Errors
     ///
@@ -56,7 +65,8 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// The totals that a restart at `now` begins with: for each (limit, dimension) the window that
     /// began last, if it has not ended (a window that ends at [`Timestamp::MAX`] never does). Reads
-    /// no history: its cost is that of the (limit, dimension)s there are. In the order of limits.
+    /// no history: its cost is that of the (limit, dimension)s there are. In the order of limits
+    /// and dimensions. `each` may not call the store.
     ///
     /// # Errors
     ///
@@ -91,7 +101,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     ) -> Result<Vec<Stored>, StoreError>;
 
     /// Deletes at most `at_most` records that were settled before an instant, with their postings,
-    /// and says how many. Totals stay.
+    /// those settled first before the others, and says how many. Totals stay. What is deleted is
+    /// not known any more: the same record would be written again.
     ///
     /// # Errors
     ///
@@ -127,7 +138,8 @@ pub struct Total {
     pub settled: i64,
 }
 
-/// Which records are asked for. The default asks for all.
+/// Which records are asked for. The default asks for all. What is said of charges (`owner`,
+/// `limit`, `window_start`) must be so of one and the same posting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Those that charge a limit of this owner.
@@ -138,7 +150,7 @@ pub struct Filter {
     pub window_start: Option<Timestamp>,
     /// Those of this outcome.
     pub outcome: Option<Outcome>,
-    /// Of the uncertain ones, those that no correction names.
+    /// Only uncertain ones, of which those that no correction names.
     pub uncorrected: bool,
 }
 
