@@ -109,8 +109,10 @@ pub use engine::{
 pub use id::{IdError, LimitId, OwnerId};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
-    Entry, Fate, Filter, LedgerStore, MemoryLedger, Nulled, Outcome, Posting, RecordId,
-    RecordIdError, StoreError, Stored, Total, UsageRecord, Written,
+    Charge, Closed, Draft, Drift, Entry, Fate, Filter, Health, Ledger, LedgerBuilder, LedgerStore,
+    MemoryLedger, Nulled, Outcome, Posting, Receipt, Reconciled, RecordId, RecordIdError, Rejected,
+    RemoveError, ResolveError, Restored, SettleError, Settling, StartError, StoreError, Stored,
+    Total, Turn, Unpersisted, Unreserved, UsageRecord, WhenFull, Writer, Written,
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};

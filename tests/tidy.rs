@@ -92,14 +92,14 @@ const DOORS: &[Door] = &[
     },
     Door {
         names: &["crossbeam_channel"],
-        rooms: &["engine/events"],
-        because: "events leave the engine in one place",
+        rooms: &["engine/events", "ledger"],
+        because: "events leave the engine in one place, and entries go to the ledger's writer",
     },
 ];
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
 const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine"];
+    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine", "ledger"];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 

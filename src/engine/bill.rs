@@ -327,6 +327,11 @@ impl Engine {
         self.shared.store.owner(owner.as_str()).is_some()
     }
 
+    /// Whether it is there and no other owner's parent.
+    pub(crate) fn is_removable(&self, owner: &OwnerId) -> bool {
+        self.shared.store.owner(owner.as_str()).is_some_and(|owner| owner.children == 0)
+    }
+
     pub(crate) fn owner_ids(&self) -> Vec<OwnerId> {
         self.shared.store.owners().iter().map(|owner| owner.id.clone()).collect()
     }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::entry::{Entry, Nulled, Written};
 use super::record::{Outcome, Posting, RecordId, UsageRecord};
 use crate::id::{LimitId, OwnerId};
+use crate::sync::Arc;
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
@@ -108,6 +109,46 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// [`StoreError`].
     fn purge(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError>;
+}
+
+/// A store that others hold too.
+impl<S: LedgerStore + ?Sized> LedgerStore for Arc<S> {
+    fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError> {
+        (**self).write(group)
+    }
+
+    fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
+        (**self).register(owners)
+    }
+
+    fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
+        (**self).delete(owner)
+    }
+
+    fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
+        (**self).open_totals(now, each)
+    }
+
+    fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError> {
+        (**self).totals(limit)
+    }
+
+    fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
+        (**self).record(id)
+    }
+
+    fn records(
+        &self,
+        filter: &Filter,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        (**self).records(filter, after, at_most)
+    }
+
+    fn purge(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError> {
+        (**self).purge(before, at_most)
+    }
 }
 
 /// A record as it stands in a store.

@@ -1,0 +1,138 @@
+//! What the front of a ledger and its charges share: where entries are made and sent.
+
+use std::collections::HashSet;
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use super::draft::Draft;
+use super::entry::{Entry, Nulled};
+use super::ids::Ids;
+use super::outbox::{Due, Message, Outbox, Pending, Queued, Slot};
+use super::owners::Owners;
+use super::record::{Outcome, Posting, UsageRecord};
+use super::settling::Settling;
+use super::store::LedgerStore;
+use crate::engine::{Bill, Engine, Line, Route};
+use crate::promise::promise;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::Timestamp;
+use crate::units::Usage;
+
+/// Where entries are made and sent. The writer ends when all who hold it are gone.
+pub(crate) struct Desk {
+    pub(crate) engine: Engine,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) books: Arc<Books>,
+    pub(crate) ids: Ids,
+    pub(crate) sender: Sender<Message>,
+}
+
+/// The store, and what is known of the owners in it.
+pub(crate) struct Books {
+    pub(crate) store: Arc<dyn LedgerStore>,
+    /// Held while a group is written. Nothing that decides about a request takes it.
+    pub(crate) owners: Mutex<Owners>,
+    deletions: AtomicU64,
+}
+
+impl Books {
+    pub(crate) fn new(store: Arc<dyn LedgerStore>) -> Self {
+        Self { store, owners: Mutex::new(Owners::default()), deletions: AtomicU64::new(0) }
+    }
+
+    /// So many owners have been deleted by this process.
+    pub(crate) fn deletions(&self) -> u64 {
+        // Acquire, pairs with the Release in `count_deletion`: who reads the number of a deletion
+        // finds the engine without that owner.
+        self.deletions.load(Ordering::Acquire)
+    }
+
+    /// Counts a deletion that is done, and says its number.
+    pub(crate) fn count_deletion(&self) -> u64 {
+        // AcqRel: see `deletions`.
+        self.deletions.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+impl Desk {
+    /// A record that is settled now.
+    pub(crate) fn record(
+        &self,
+        draft: Draft,
+        outcome: Outcome,
+        usage: Usage,
+        admitted_at: Timestamp,
+    ) -> UsageRecord {
+        let now = self.engine.now();
+        let Draft { id, api_key, upstream, model } = draft;
+        UsageRecord {
+            id: id.unwrap_or_else(|| self.ids.record(now)),
+            api_key,
+            upstream,
+            model,
+            outcome,
+            reason: None,
+            usage,
+            admitted_at,
+            settled_at: now,
+            corrects: None,
+        }
+    }
+
+    /// What a bill charges.
+    pub(crate) fn postings(bill: &Bill) -> Vec<Posting> {
+        bill.lines().iter().map(|line| posting(line, signed(line.amount()))).collect()
+    }
+
+    /// Adds postings of zero for the counters of a route that have none.
+    pub(crate) fn add_empty(&self, route: &Route, postings: &mut Vec<Posting>) {
+        let key = |posting: &Posting| (posting.limit.clone(), posting.dimension);
+        let named: HashSet<_> = postings.iter().map(key).collect();
+        for usage in self.engine.route_usage(route) {
+            for counter in usage.counters {
+                let (limit, dimension) = (&usage.limit, counter.dimension);
+                if named.contains(&(limit.clone(), dimension)) {
+                    continue;
+                }
+                let line = self.engine.bill_of(limit, dimension, &Usage::default());
+                postings.extend(line.map(|line| posting(&line, 0)));
+            }
+        }
+    }
+
+    /// Sends an entry to the writer.
+    pub(crate) fn send(
+        &self,
+        record: Option<UsageRecord>,
+        postings: Vec<Posting>,
+        due: Due,
+        since: u64,
+        slot: Slot,
+    ) -> Settling {
+        let (owed, promise) = promise();
+        let settling = Settling::new(record.as_ref().map(|record| record.id), promise);
+        let entry = Entry { record, postings, attempt: self.ids.attempt() };
+        let (owed, nulled) = (Some(owed), Nulled::default());
+        let pending = Pending { due, owed, since, nulled, unpersisted: None, _slot: slot };
+        self.outbox.send(&self.sender, Box::new(Queued { entry, pending }));
+        settling
+    }
+}
+
+/// What is charged to the counter and window of a line.
+pub(crate) fn posting(line: &Line, amount: i64) -> Posting {
+    Posting {
+        limit: line.limit().clone(),
+        owner: line.owner().clone(),
+        dimension: line.dimension(),
+        window: line.window(),
+        anchor: line.anchor(),
+        amount,
+    }
+}
+
+/// An amount as the ledger has it: all that can be counted fits.
+pub(crate) fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,63 @@
+//! Which owners the store knows, and which of them this process has seen deleted.
+
+use std::collections::{HashMap, HashSet};
+
+use super::entry::{Entry, Nulled};
+use crate::id::OwnerId;
+
+/// Kept under a lock from before a group is prepared until it is written, and while an owner is
+/// deleted: so a deletion is either before an entry, which then leaves its owner out, or after it.
+#[derive(Default)]
+pub(crate) struct Owners {
+    registered: HashSet<OwnerId>,
+    /// Deletions are counted; each owner's last one by its number.
+    deleted: HashMap<OwnerId, u64>,
+}
+
+impl Owners {
+    pub(crate) fn is_registered(&self, owner: &OwnerId) -> bool {
+        self.registered.contains(owner)
+    }
+
+    pub(crate) fn registered(&mut self, owners: Vec<OwnerId>) {
+        self.registered.extend(owners);
+    }
+
+    /// Takes note of a deletion, the one of this number.
+    pub(crate) fn deleted(&mut self, owner: &OwnerId, number: u64) {
+        self.registered.remove(owner);
+        self.deleted.insert(owner.clone(), number);
+    }
+
+    /// Whether an owner, or a member of that pair, was deleted after so many deletions.
+    pub(crate) fn is_gone(&self, owner: &OwnerId, after: u64) -> bool {
+        // Deletions are rare: most processes have seen none.
+        if self.deleted.is_empty() {
+            return false;
+        }
+        let gone = |owner: &OwnerId| self.deleted.get(owner).is_some_and(|&number| number > after);
+        gone(owner) || owner.members().is_some_and(|(a, b)| gone(&a) || gone(&b))
+    }
+
+    /// Leaves out of an entry what was deleted after so many deletions, though it may have been
+    /// created again: references become `None`, postings are not written. Says which references.
+    pub(crate) fn leave_out(&self, entry: &mut Entry, after: u64) -> Nulled {
+        let mut nulled = Nulled::default();
+        if self.deleted.is_empty() {
+            return nulled;
+        }
+        if let Some(record) = &mut entry.record {
+            let null = |reference: &mut Option<OwnerId>| {
+                let gone = reference.as_ref().is_some_and(|owner| self.is_gone(owner, after));
+                if gone {
+                    *reference = None;
+                }
+                gone
+            };
+            nulled =
+                Nulled { api_key: null(&mut record.api_key), upstream: null(&mut record.upstream) };
+        }
+        entry.postings.retain(|posting| !self.is_gone(&posting.owner, after));
+        nulled
+    }
+}

@@ -1,0 +1,129 @@
+//! What a ledger begins with: the totals of the windows that are open.
+
+use std::collections::HashMap;
+
+use super::builder::StartError;
+use super::store::{LedgerStore, Total};
+use crate::counter::SETTLED_MAX;
+use crate::engine::{CounterState, Engine, LimitState, State};
+use crate::id::LimitId;
+use crate::plan::LimitKind;
+use crate::time::Timestamp;
+use crate::units::Dimension;
+
+/// So many limits are restored at a time.
+const CHUNK: usize = 4_096;
+
+/// What was restored when the ledger was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Totals that the store has for windows that are open.
+    pub totals: u64,
+    /// Counters that were set by one.
+    pub counters: u64,
+    /// Totals of limits that the engine does not have, or has with another owner.
+    pub unknown: u64,
+    /// Totals below zero, which count as zero, or above what can be counted, which count as that.
+    pub out_of_range: u64,
+}
+
+/// Sets what the engine's limits have used to what the store has for the windows that are open.
+/// What was topped up and overridden stays as the engine has it.
+pub(crate) fn restore(
+    engine: &Engine,
+    store: &dyn LedgerStore,
+    now: Timestamp,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Restored, StartError> {
+    let State { version, limits, .. } = engine.export();
+    let mut restoring = Restoring {
+        engine,
+        document: State { version, exported_at: now, limits: Vec::new() },
+        known: limits.into_iter().map(|limit| (limit.limit.clone(), limit)).collect(),
+        done: Restored::default(),
+        error: None,
+        progress,
+    };
+    store.open_totals(now, &mut |total| restoring.add(total))?;
+    restoring.import();
+    match restoring.error {
+        Some(error) => Err(error),
+        None => Ok(restoring.done),
+    }
+}
+
+struct Restoring<'a> {
+    engine: &'a Engine,
+    /// The limits of the engine as they are.
+    known: HashMap<LimitId, LimitState>,
+    /// What is to be imported next.
+    document: State,
+    done: Restored,
+    error: Option<StartError>,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Restoring<'_> {
+    fn add(&mut self, total: Total) {
+        self.done.totals += 1;
+        let limits = &self.document.limits;
+        let known = self
+            .known
+            .get(&total.limit)
+            .filter(|known| known.owner == total.owner && counts(known.kind, total.dimension));
+        let Some(known) = known else {
+            self.done.unknown += 1;
+            return;
+        };
+        let counted = u64::try_from(total.settled).unwrap_or(0).min(SETTLED_MAX);
+        self.done.out_of_range += u64::from(i64::try_from(counted) != Ok(total.settled));
+        let mut now = known.counters.iter().filter(|now| now.dimension == total.dimension);
+        let now = now.next();
+        let counter = CounterState {
+            dimension: total.dimension,
+            start: total.window.start,
+            end: total.window.end,
+            settled: counted,
+            credit: now.map_or(0, |now| now.credit),
+            instead: now.and_then(|now| now.instead),
+        };
+        // The counters of a limit come one after the other.
+        if limits.last().is_some_and(|last| last.limit == total.limit) {
+            let last = self.document.limits.last_mut();
+            last.into_iter().for_each(|last| last.counters.push(counter.clone()));
+            return;
+        }
+        let limit = LimitState {
+            limit: total.limit,
+            owner: total.owner,
+            kind: known.kind,
+            anchor: total.anchor,
+            counters: vec![counter],
+        };
+        if limits.len() >= CHUNK {
+            self.import();
+        }
+        self.document.limits.push(limit);
+    }
+
+    fn import(&mut self) {
+        if self.error.is_none() {
+            match self.engine.import(&self.document) {
+                Ok(imported) => self.done.counters += imported.restored as u64,
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        self.document.limits.clear();
+        (self.progress)(self.done.totals);
+    }
+}
+
+/// Whether a kind of limit has a counter of that dimension that the ledger knows.
+fn counts(kind: LimitKind, dimension: Dimension) -> bool {
+    match kind {
+        LimitKind::Budget => dimension == Dimension::Money,
+        LimitKind::RateLimit => matches!(dimension, Dimension::Tokens | Dimension::Requests),
+        LimitKind::Concurrency => false,
+    }
+}
