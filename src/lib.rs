@@ -76,7 +76,13 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod barrier;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod idempotency;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+mod postgres;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
@@ -93,6 +99,12 @@ struct Readme;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use barrier::{
+    Acquire, Barrier, BarrierBuilder, BarrierCounts, BarrierError, BarrierMode, BarrierSetupError,
+    BarrierTimer, Inside, LockError, LockKey, LockRequest, Loss, Permit, RemoteGuard, RemoteLock,
+    Section,
+};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]
@@ -108,6 +120,12 @@ pub use engine::{
 };
 pub use id::{IdError, LimitId, OwnerId};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use idempotency::{
+    Attempt, Claim, ClaimError, Claiming, EndError, Ending, Fingerprint, Holder, Idempotency,
+    IdempotencyBuilder, IdempotencyError, Keeper, KeyAct, KeyAnswer, KeyOp, KeyRecord, KeyStatus,
+    KeyStore, Lease, MemoryKeys, Ran, RunError, Scope, ScopeError, transition,
+};
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
     Charge, Closed, Draft, Drift, Entry, Fate, Filter, Health, Ledger, LedgerBuilder, LedgerStore,
     MemoryLedger, Nulled, Outcome, Posting, Receipt, Reconciled, RecordId, RecordIdError, Rejected,
@@ -116,6 +134,8 @@ pub use ledger::{
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+pub use postgres::Postgres;
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;

@@ -98,8 +98,18 @@ const DOORS: &[Door] = &[
 ];
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
-const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine", "ledger"];
+const ORDERING_ROOMS: &[&str] = &[
+    "sync",
+    "time/clock",
+    "counter",
+    "gate",
+    "alarm",
+    "snapshot",
+    "store",
+    "engine",
+    "ledger",
+    "idempotency",
+];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 
