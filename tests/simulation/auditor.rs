@@ -19,9 +19,13 @@
 //! | L10 | the totals are the sums of the postings, and a store says what it wrote |
 //! | L11 | what was acknowledged is in the store |
 
+#[path = "auditor/books.rs"]
 mod books;
+#[path = "auditor/inside.rs"]
 mod inside;
+#[path = "auditor/keys.rs"]
 mod keys;
+#[path = "auditor/memory.rs"]
 mod memory;
 
 pub use books::Books;
@@ -61,14 +65,12 @@ pub struct Counts {
     pub admitted: u64,
     pub settled: u64,
     pub uncertain: u64,
-    pub corrected: u64,
     pub late: u64,
     pub nulled: u64,
     pub duplicates: u64,
     pub before: u64,
     pub replayed: u64,
     pub mismatched: u64,
-    pub queued_inside: u64,
 }
 
 impl Auditor {
@@ -114,6 +116,13 @@ impl Auditor {
         match self.memories.get(&home) {
             Some(memory) => memory.check_quiet(home, limits, &self.books),
             None => Ok(()),
+        }
+    }
+
+    /// An operator says on a node what an uncertain request used.
+    pub fn resolves(&mut self, home: Home, id: RecordId, used: &Usage, limits: &[LimitUsage]) {
+        if let Some(memory) = self.memories.get_mut(&home) {
+            memory.resolves(id, used, limits, &self.books);
         }
     }
 
@@ -195,10 +204,6 @@ impl Auditor {
             None => Ok(()),
         }
     }
-
-    pub fn is_uncertain(&self, id: RecordId) -> bool {
-        self.books.records.get(&id).is_some_and(|kept| kept.outcome == tollkeeper::Outcome::Uncertain)
-    }
 }
 
 /// Whether an owner is that one, or a pair with it.
@@ -209,7 +214,7 @@ pub fn involves(owner: &OwnerId, gone: &OwnerId) -> bool {
 /// What a usage is on a counter of a dimension.
 pub fn amount(usage: &Usage, dimension: Dimension) -> u64 {
     match dimension {
-        Dimension::Money => u64::try_from(usage.cost.as_nanos()).expect("no cost is negative"),
+        Dimension::Money => usage.cost.as_nanos(),
         Dimension::Tokens => {
             let Usage { input_tokens, output_tokens, cached_tokens, cache_write_tokens, .. } = usage;
             input_tokens + output_tokens + cached_tokens + cache_write_tokens

@@ -15,7 +15,6 @@ pub struct Kept {
     pub tag: Tag,
     attempt: u64,
     nulled: Nulled,
-    pub outcome: Outcome,
     pub postings: Vec<Posting>,
     /// How often the owner of each posting had been deleted by then.
     pub eras: Vec<u64>,
@@ -54,10 +53,6 @@ impl Books {
         }
         self.sums.retain(|_, windows| !windows.is_empty());
         self.registered.remove(owner)
-    }
-
-    pub fn is_registered(&self, owner: &OwnerId) -> bool {
-        self.registered.contains(owner)
     }
 
     pub fn era(&self, owner: &OwnerId) -> u64 {
@@ -108,8 +103,8 @@ impl Books {
             self.ends(tag, record.id, record.outcome, charges)?;
         }
         let eras = postings.iter().map(|posting| self.era(&posting.owner)).collect();
-        let (attempt, outcome) = (entry.attempt, record.outcome);
-        self.records.insert(record.id, Kept { tag, attempt, nulled, outcome, postings, eras });
+        let attempt = entry.attempt;
+        self.records.insert(record.id, Kept { tag, attempt, nulled, postings, eras });
         Ok(now(nulled))
     }
 
@@ -157,10 +152,6 @@ impl Books {
     pub fn last(&self, counter: &Counter) -> Option<(Timestamp, &Sum)> {
         let (start, sum) = self.sums.get(counter)?.last_key_value()?;
         Some((*start, sum))
-    }
-
-    pub fn counters(&self) -> impl Iterator<Item = &Counter> {
-        self.sums.keys()
     }
 
     pub fn owners_with_sums(&self) -> BTreeSet<OwnerId> {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
-    CounterUsage, Dimension, Entry, Fate, LimitId, LimitUsage, Nulled, Outcome, OwnerId, Posting,
+    CounterUsage, Dimension, Entry, Fate, LimitId, LimitUsage, Outcome, OwnerId, Posting,
     RecordId, Reconciled, Timestamp, Usage, Written,
 };
 
 use super::books::{Books, keeps};
 use super::{Counter, Tag, amount, involves, tag_of};
-use crate::hub::{Breach, Checked, breach};
+use crate::hub::{Checked, breach};
 use crate::tasks::Home;
 
 /// A counter of a limit that may have been created more than once.
@@ -521,6 +521,3 @@ fn key_of(entry: &Entry) -> Option<Key> {
     Some((tag, record.outcome == Outcome::Correction))
 }
 
-/// Unused references in signatures are what the crate's own types need.
-#[allow(dead_code)]
-fn _types(_: Nulled, _: Breach) {}
