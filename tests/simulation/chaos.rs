@@ -104,6 +104,8 @@ impl World {
         if behind {
             let deleted = store::delete(&self.hub, &self.common.ledger, &owner);
             deleted.expect("memory always answers");
+        } else {
+            self.topology.kept.insert(owner.clone());
         }
         let all: BTreeSet<usize> = (0..self.nodes.len()).collect();
         for node in &all {
@@ -149,6 +151,11 @@ impl World {
             }
         }
         for owner in gone {
+            // All nodes that should have done it were down.
+            if self.topology.kept.remove(&owner) {
+                let deleted = store::delete(&self.hub, &self.common.ledger, &owner);
+                deleted.expect("memory always answers");
+            }
             if !self.hub.is_calm() && self.hub.chance(800) {
                 self.hub.after(self.hub.range(0, 5 * SECOND), Event::ComesBack(owner));
             }
@@ -201,6 +208,7 @@ impl World {
                     return;
                 }
                 hub.say(format!("node {place} has removed {owner}"));
+                self.topology.kept.remove(owner);
                 hub.audit(|auditor| {
                     auditor.memory(home).into_iter().for_each(|memory| memory.owner_gone(owner));
                     Ok(())

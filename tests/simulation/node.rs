@@ -135,6 +135,12 @@ impl Node {
         let now = gateway.clock.now();
         match part {
             Part::Writer => {
+                // What was queued while the store did not answer is booked when it is taken in.
+                let (home, hub) = (gateway.home, gateway.hub());
+                hub.audit(|auditor| {
+                    auditor.memory(home).into_iter().for_each(|memory| memory.turned());
+                    Ok(())
+                });
                 let turn = self.writer.turn(now);
                 self.left = turn.left;
                 self.note_turn();

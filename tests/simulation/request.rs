@@ -197,6 +197,9 @@ async fn call(
     let draft = charge.map_or(draft.clone(), |id| draft.id(id));
     let estimate = ask.estimate.unwrap_or(Usage { requests: 1, ..Usage::default() });
     let (number, node) = (ask.number, gateway.home.node);
+    if ask.estimate.is_none() && hub.chance(hub.swarm.post_paid) {
+        return post_paid(&gateway, (tag, number), &route, draft).await;
+    }
     let reserved = gateway.ledger.reserve(&route, &estimate, draft);
     let mut watched = match reserved {
         Ok(charge) => Watched { gateway: Arc::clone(&gateway), tag, charge: Some(charge) },
@@ -210,7 +213,7 @@ async fn call(
     admitted(&gateway, tag, &estimate, &route);
     hub.sleep(hub.range(0, 20_000_000)).await;
     watched.dispatch();
-    let answered = upstream(&gateway, &mut watched, &route, &estimate).await;
+    let answered = upstream(&gateway, &mut watched, &estimate).await;
     let settling = settle(&hub, &mut watched, &estimate, answered);
     let Some(settling) = settling else { return Err("nobody knows".to_owned()) };
     if hub.fault(hub.swarm.not_waited_for) {
@@ -225,6 +228,30 @@ async fn call(
         Answered::Whole(used) => Ok(format!("{} {:?} q{tag} {}", ask.key, ask.once, used.cost)),
         _ => Err(format!("the upstream: {answered:?}")),
     }
+}
+
+/// Calls the upstream without asking any limit, and records what it used.
+async fn post_paid(
+    gateway: &Gateway,
+    (tag, number): (Tag, u64),
+    route: &Route,
+    draft: Draft,
+) -> Result<String, String> {
+    let hub = gateway.hub();
+    hub.sleep(hub.range(0, hub.swarm.upstream_latency)).await;
+    let used = draw_usage(&mut hub.dice.lock().expect("nothing panics under it"));
+    hub.say(format!("r{number} node {}: q{tag} used {used:?}", gateway.home.node));
+    let limits = gateway.engine.route_usage(route);
+    hub.audit(|auditor| {
+        let memory = auditor.memory(gateway.home);
+        memory.into_iter().for_each(|memory| memory.recorded(tag, &used, &limits));
+        Ok(())
+    });
+    match gateway.ledger.record(route, &used, draft).await {
+        Ok(receipt) => hub.audit(|auditor| auditor.told(tag, &receipt)),
+        Err(error) => hub.say(format!("q{tag}: {error}")),
+    }
+    Ok(format!("q{tag} {}", used.cost))
 }
 
 fn admitted(gateway: &Gateway, tag: Tag, estimate: &Usage, route: &Route) {
@@ -252,7 +279,6 @@ enum Answered {
 async fn upstream(
     gateway: &Arc<Gateway>,
     watched: &mut Watched,
-    route: &Route,
     estimate: &Usage,
 ) -> Answered {
     let hub = Arc::clone(gateway.hub());
@@ -261,7 +287,7 @@ async fn upstream(
     if hub.fault(swarm.extended) {
         let more = Usage { output_tokens: hub.range(1, 50), ..Usage::default() };
         let extended = watched.charge.as_mut().map(|charge| charge.extend(&more));
-        let limits = gateway.engine.route_usage(route);
+        let limits = gateway.limits();
         if let Some(Ok(())) = extended {
             hub.say(format!("q{} is extended", watched.tag));
             hub.audit(|auditor| match auditor.memory(gateway.home) {

@@ -34,6 +34,8 @@ pub struct Swarm {
     pub outgrown: u64,
     pub no_estimate: u64,
     pub extended: u64,
+    /// Of the requests without an estimate, those that ask no limit.
+    pub post_paid: u64,
 
     pub client_goes: u64,
     pub keyed: u64,
@@ -86,9 +88,9 @@ impl Swarm {
         let remote_lock = nodes > 1 || dice.chance(300);
         Swarm {
             nodes,
-            requests: dice.range(30, 121),
-            gap: dice.range(5, 400) * MILLI,
-            keys: dice.range(1, 5),
+            requests: dice.range(40, 300),
+            gap: dice.range(5, 300) * MILLI,
+            keys: dice.range(1, 6),
             teams: dice.range(1, 3),
             upstreams: dice.range(1, 4),
             users: dice.range(1, 4),
@@ -104,6 +106,7 @@ impl Swarm {
             outgrown: dice.rate(500),
             no_estimate: dice.rate(500),
             extended: dice.rate(200),
+            post_paid: dice.rate(800),
 
             client_goes: dice.rate(300),
             keyed: dice.rate(900),
@@ -124,8 +127,8 @@ impl Swarm {
             crash: dice.rate(60),
             pause: dice.rate(60),
             clock_step: dice.rate(80),
-            delete_owner: dice.rate(100),
-            delete_behind: dice.rate(60),
+            delete_owner: dice.rate(50),
+            delete_behind: dice.rate(30),
             change_limit: dice.rate(120),
             change_period: dice.rate(80),
             reset: dice.rate(80),

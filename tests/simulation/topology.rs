@@ -46,6 +46,8 @@ pub struct Topology {
     pub upstreams: Vec<OwnerId>,
     pub users: Vec<OwnerId>,
     pub beings: BTreeMap<OwnerId, Being>,
+    /// Owners that are going and that nobody has deleted from the store.
+    pub kept: BTreeSet<OwnerId>,
     pub specs: Vec<Spec>,
 }
 
@@ -70,7 +72,8 @@ impl Topology {
             }
         }
         let beings = all.into_iter().map(|owner| (owner, Being::There)).collect();
-        Topology { keys, teams, upstreams, users: owners("user", swarm.users), beings, specs }
+        let (users, kept) = (owners("user", swarm.users), BTreeSet::new());
+        Topology { keys, teams, upstreams, users, beings, kept, specs }
     }
 
     pub fn parent(&self, key: &OwnerId) -> Option<&OwnerId> {

@@ -172,6 +172,13 @@ impl Memory {
             let Some((owner, incarnation)) = self.limits.get(&usage.limit).cloned() else {
                 return breach("I6", format!("{} is on a route, and deleted", usage.limit));
             };
+            // The limits of a reservation are those of the moment at which it was admitted.
+            let on_its_way = |stop: &Stop| {
+                stop.counter.0 == usage.limit && stop.incarnation == incarnation
+            };
+            if !first && !open.stops.iter().any(on_its_way) {
+                continue;
+            }
             for counter in &usage.counters {
                 let stop = Stop {
                     counter: (usage.limit.clone(), counter.dimension),
@@ -262,16 +269,18 @@ impl Memory {
         Some((self.name(&usage.limit, counter), counter.generation))
     }
 
-    /// What was used was recorded without having been reserved.
-    pub fn recorded(&mut self, tag: Tag, used: &Usage, route: &[LimitUsage]) -> Checked {
-        self.open.insert(tag, Open { stops: Vec::new(), holds: Vec::new() });
-        // Nothing is held, and nothing is refused.
-        let _ = self.holds_more(tag, &Usage::default(), route, true);
-        if let Some(open) = self.open.get_mut(&tag) {
-            open.holds.clear();
+    /// What was used is recorded without having been reserved: these are the limits on its way.
+    pub fn recorded(&mut self, tag: Tag, used: &Usage, route: &[LimitUsage]) {
+        let mut stops = Vec::new();
+        for usage in route {
+            let Some((owner, incarnation)) = self.limits.get(&usage.limit).cloned() else { continue };
+            for counter in &usage.counters {
+                let (counter, owner) = ((usage.limit.clone(), counter.dimension), owner.clone());
+                stops.push(Stop { counter, owner, incarnation });
+            }
         }
+        self.open.insert(tag, Open { stops, holds: Vec::new() });
         self.ends(tag, Ends::Used(*used), route);
-        Ok(())
     }
 
     /// An uncertain record is being resolved.
