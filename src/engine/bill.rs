@@ -357,3 +357,6 @@ impl Shared {
         (0..COUNTERS).filter_map(line).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
