@@ -126,6 +126,14 @@ impl Auditor {
         }
     }
 
+    /// A node has created limits.
+    pub fn created(&mut self, home: Home, limits: &[LimitUsage]) {
+        let Some(memory) = self.memories.get_mut(&home) else { return };
+        for usage in limits {
+            memory.limit_exists(&usage.limit, &usage.owner, self.books.era(&usage.owner));
+        }
+    }
+
     pub fn was_tried(&self, attempt: u64) -> bool {
         self.tried.contains(&attempt)
     }

@@ -222,9 +222,7 @@ impl World {
                 self.topology.build(engine, Some(owner)).expect("a sound topology");
                 let limits = gateway.limits();
                 hub.audit(|auditor| {
-                    if let Some(memory) = auditor.memory(home) {
-                        limits.iter().for_each(|l| memory.limit_exists(&l.limit, &l.owner));
-                    }
+                    auditor.created(home, &limits);
                     Ok(())
                 });
             }
@@ -286,11 +284,12 @@ impl World {
         }
         let record = self.hub.pick(&ids);
         let used = draw_usage(&mut self.hub.dice.lock().expect("nothing panics under it"));
-        let limits = gateway.limits();
         match gateway.ledger.resolve(record.id, &used) {
             Ok(settling) => settling.forget(),
             Err(error) => return self.hub.say(error.to_string()),
         }
+        // It took its time to read the record; since then none has passed.
+        let limits = gateway.limits();
         self.hub.say(format!("node {}: {} used {used:?}", home.node, record.id));
         self.hub.audit(|auditor| {
             auditor.resolves(home, record.id, &used, &limits);
@@ -302,8 +301,8 @@ impl World {
         let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
         let gateway = &node.gateway;
         let Ok(found) = gateway.ledger.reconcile() else { return };
-        for drift in found.drifts.iter().filter(|drift| drift.repaired != 0) {
-            self.hub.say(format!("node {} repairs {drift:?}", gateway.home.node));
+        for drift in &found.drifts {
+            self.hub.say(format!("node {} finds {drift:?}", gateway.home.node));
         }
         self.hub.audit(|auditor| {
             let memory = auditor.memory(gateway.home);

@@ -94,7 +94,7 @@ impl Swarm {
             teams: dice.range(1, 3),
             upstreams: dice.range(1, 4),
             users: dice.range(1, 4),
-            tick: dice.range(1, 80) * MILLI,
+            tick: dice.range(5, 80) * MILLI,
             soon: if dice.chance(300) { 100 * MILLI } else { 0 },
             skew: if dice.chance(500) { 0 } else { dice.range(1, 3_000) * MILLI },
 

@@ -18,6 +18,8 @@ pub struct Kept {
     pub postings: Vec<Posting>,
     /// How often the owner of each posting had been deleted by then.
     pub eras: Vec<u64>,
+    /// The references that were not NULL, and how often each had been deleted.
+    references: Vec<(OwnerId, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,8 +105,13 @@ impl Books {
             self.ends(tag, record.id, record.outcome, charges)?;
         }
         let eras = postings.iter().map(|posting| self.era(&posting.owner)).collect();
+        let references = [(&record.api_key, nulled.api_key), (&record.upstream, nulled.upstream)];
+        let references = references.into_iter().filter(|(_, nulled)| !nulled);
+        let references = references.filter_map(|(owner, _)| owner.clone());
+        let references = references.map(|owner| (owner.clone(), self.era(&owner))).collect();
         let attempt = entry.attempt;
-        self.records.insert(record.id, Kept { tag, attempt, nulled, postings, eras });
+        let kept = Kept { tag, attempt, nulled, postings, eras, references };
+        self.records.insert(record.id, kept);
         Ok(now(nulled))
     }
 
@@ -141,6 +148,11 @@ impl Books {
         sum.settled += i128::from(posting.amount);
         sum.end = posting.window.end;
         sum.owner = posting.owner.clone();
+    }
+
+    /// Whether something that a record refers to was deleted since.
+    pub fn lost_a_reference(&self, kept: &Kept) -> bool {
+        kept.references.iter().any(|(owner, era)| self.era(owner) != *era)
     }
 
     /// The record that a reservation ended as.

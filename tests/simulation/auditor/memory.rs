@@ -48,10 +48,18 @@ struct Open {
 /// What is settled and not known to be written.
 struct Queued {
     lines: Vec<Line>,
+    /// What may be charged, or not, because something was deleted since.
+    perhaps: Vec<Line>,
     holds: Vec<Hold>,
     /// Whether it is booked although it is not written.
     booked: bool,
     bookable: bool,
+}
+
+impl Queued {
+    fn new(lines: Vec<Line>, holds: Vec<Hold>, bookable: bool) -> Queued {
+        Queued { lines, perhaps: Vec::new(), holds, booked: false, bookable }
+    }
 }
 
 /// How a reservation ends.
@@ -80,6 +88,8 @@ type Key = (Tag, bool);
 #[derive(Default)]
 pub struct Memory {
     limits: BTreeMap<LimitId, (OwnerId, u64)>,
+    /// How often its owner had been deleted when this life of a limit began.
+    eras: BTreeMap<LimitId, u64>,
     incarnations: u64,
     booked: BTreeMap<Counter, BTreeMap<Timestamp, i128>>,
     /// Names of windows that began otherwise than they are now.
@@ -97,7 +107,7 @@ impl Memory {
     pub fn restored(books: &Books, limits: &[LimitUsage], now: Timestamp) -> Memory {
         let mut memory = Memory::default();
         for usage in limits {
-            memory.limit_exists(&usage.limit, &usage.owner);
+            memory.limit_exists(&usage.limit, &usage.owner, books.era(&usage.owner));
             for counter in &usage.counters {
                 let key = (usage.limit.clone(), counter.dimension);
                 let Some((start, sum)) = books.last(&key) else { continue };
@@ -114,10 +124,11 @@ impl Memory {
         memory
     }
 
-    pub fn limit_exists(&mut self, limit: &LimitId, owner: &OwnerId) {
+    pub fn limit_exists(&mut self, limit: &LimitId, owner: &OwnerId, era: u64) {
         if !self.limits.contains_key(limit) {
             self.incarnations += 1;
             self.limits.insert(limit.clone(), (owner.clone(), self.incarnations));
+            self.eras.insert(limit.clone(), era);
         }
     }
 
@@ -140,14 +151,29 @@ impl Memory {
     /// Windows keep their names when a limit is changed.
     pub fn before_change(&mut self, usage: &LimitUsage) {
         for counter in &usage.counters {
-            let key = (usage.limit.clone(), counter.dimension, counter.generation);
-            self.names.entry(key).or_insert(counter.window.start);
+            self.remember(&usage.limit, counter);
         }
     }
 
     fn name(&self, limit: &LimitId, counter: &CounterUsage) -> Timestamp {
-        let key = (limit.clone(), counter.dimension, counter.generation);
-        self.names.get(&key).copied().unwrap_or(counter.window.start)
+        let key = |generation| (limit.clone(), counter.dimension, generation);
+        let mut before = self.names.range(key(0)..=key(counter.generation));
+        let Some(((.., generation), name)) = before.next_back() else {
+            return counter.window.start;
+        };
+        if *generation == counter.generation {
+            return *name;
+        }
+        // Names ascend, even where clocks do not.
+        let least = name.as_nanos() + (counter.generation - generation);
+        counter.window.start.max(Timestamp::from_nanos(least))
+    }
+
+    /// A window is in force: this is its name.
+    fn remember(&mut self, limit: &LimitId, counter: &CounterUsage) -> Timestamp {
+        let name = self.name(limit, counter);
+        self.names.insert((limit.clone(), counter.dimension, counter.generation), name);
+        name
     }
 
     fn is_current(&self, stop: &Stop) -> bool {
@@ -187,7 +213,7 @@ impl Memory {
                 };
                 let in_flight = counter.dimension == Dimension::InFlight;
                 let amount = if in_flight && !first { 0 } else { amount(more, counter.dimension) };
-                let window = self.name(&usage.limit, counter);
+                let window = self.remember(&usage.limit, counter);
                 if first {
                     open.stops.push(stop.clone());
                 }
@@ -217,8 +243,7 @@ impl Memory {
         let used = match how {
             Ends::Void => return,
             Ends::Unbilled => {
-                let (lines, holds) = (Vec::new(), Vec::new());
-                self.queue((tag, false), Queued { lines, holds, booked: false, bookable: false });
+                self.queue((tag, false), Queued::new(Vec::new(), Vec::new(), false));
                 return;
             }
             Ends::Used(used) => Some(used),
@@ -228,7 +253,7 @@ impl Memory {
         let mut holds = open.holds;
         // From here on it is not in flight any more.
         holds.retain(|hold| hold.stop.counter.1 != Dimension::InFlight);
-        self.queue((tag, false), Queued { lines, holds, booked: false, bookable: true });
+        self.queue((tag, false), Queued::new(lines, holds, true));
     }
 
     fn queue(&mut self, key: Key, queued: Queued) {
@@ -288,11 +313,12 @@ impl Memory {
         let Some(kept) = books.records.get(&id) else { return };
         let mut counters: BTreeMap<Counter, Vec<(&Posting, bool)>> = BTreeMap::new();
         for (posting, era) in kept.postings.iter().zip(&kept.eras) {
-            let same = *era == books.era(&posting.owner);
+            // What was created under the name of what is deleted is another one.
+            let same = self.eras.get(&posting.limit).is_some_and(|began| began <= era);
             let counter = (posting.limit.clone(), posting.dimension);
             counters.entry(counter).or_default().push((posting, same));
         }
-        let mut lines = Vec::new();
+        let (mut lines, mut perhaps) = (Vec::new(), Vec::new());
         for (counter, posted) in counters {
             let Some((owner, incarnation)) = self.limits.get(&counter.0).cloned() else { continue };
             if posted.iter().any(|(posting, same)| !same || posting.owner != owner) {
@@ -308,11 +334,11 @@ impl Memory {
             };
             let amount = (used - sum(false)).max(0) - sum(true);
             if amount != 0 {
-                lines.push(Line { stop, window, amount, beyond: amount.max(0) });
+                let to = if books.lost_a_reference(kept) { &mut perhaps } else { &mut lines };
+                to.push(Line { stop, window, amount, beyond: amount.max(0) });
             }
         }
-        let queued = Queued { lines, holds: Vec::new(), booked: false, bookable: false };
-        // One of two corrections is a duplicate, and they are alike if the same was used.
+        let queued = Queued { perhaps, ..Queued::new(lines, Vec::new(), false) };
         self.queue((kept.tag, true), queued);
     }
 
@@ -321,12 +347,21 @@ impl Memory {
     }
 
     /// What is asked of the store is what follows from what was held and used.
-    pub fn asked(&self, entry: &Entry) -> Checked {
+    pub fn asked(&mut self, entry: &Entry) -> Checked {
         let Some(record) = &entry.record else { return Ok(()) };
         let (tag, correction) = (tag_of(record)?, record.outcome == Outcome::Correction);
-        let Some(queued) = self.queued.get(&(tag, correction)) else {
+        let Some(queued) = self.queued.get_mut(&(tag, correction)) else {
             return breach("I3", format!("q{tag} is written, and nobody settled it"));
         };
+        for line in std::mem::take(&mut queued.perhaps) {
+            let is_it = |posting: &&Posting| {
+                posting.limit == line.stop.counter.0 && posting.dimension == line.stop.counter.1
+            };
+            if entry.postings.iter().find(is_it).is_some() {
+                queued.lines.push(line);
+            }
+        }
+        let Some(queued) = self.queued.get(&(tag, correction)) else { return Ok(()) };
         let posted = entry.postings.iter().filter(|posting| posting.amount != 0);
         let posted: BTreeMap<_, i128> = posted
             .map(|p| ((p.limit.clone(), p.dimension, p.window.start), i128::from(p.amount)))
