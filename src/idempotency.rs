@@ -52,6 +52,7 @@
 //! The time to live is how long a key is remembered. What is claimed afterwards is a new request,
 //! and an attempt of a failed life that sleeps through all of it charges that life's id.
 
+pub(crate) mod columns;
 mod desk;
 mod front;
 mod keeper;

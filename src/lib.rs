@@ -135,7 +135,7 @@ pub use ledger::{
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
-pub use postgres::Postgres;
+pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;

@@ -49,7 +49,8 @@ type Spawn = Box<dyn Fn(Task) + Send + Sync>;
 /// let ran = keys.run(&scope, asked, wait, |_| async { Ok::<_, String>(b"42".to_vec()) }).await?;
 /// assert_eq!(ran, Ran::Fresh(b"42"[..].into()));
 ///
-/// let again = keys.run(&scope, asked, wait, |_| async { Err::<Vec<u8>, _>("not executed") }).await?;
+/// let never = |_| async { Err::<Vec<u8>, _>("not executed") };
+/// let again = keys.run(&scope, asked, wait, never).await?;
 /// assert_eq!(again, Ran::Replayed(b"42"[..].into()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tollkeeper::{
-    Barrier, BarrierError, BarrierTimer, Clock, LockError, LockKey, LockRequest, RemoteGuard,
+    Barrier, BarrierError, Clock, LockError, LockKey, LockRequest, ManualClock, RemoteGuard,
     RemoteLock, Timestamp,
 };
 
@@ -121,17 +121,16 @@ fn a_lock_that_fails_fails_one_call_and_the_next_has_its_turn() {
     assert_eq!((server.connections(), server.most_for_a_key()), (0, 1));
 }
 
-/// A lock in whose request the time passes, at the very moment when it is polled.
-struct Slow {
-    lock: SimLock,
-    timer: Arc<Mutex<Option<BarrierTimer>>>,
-}
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-struct SlowRequest(LockRequest, Arc<Mutex<Option<BarrierTimer>>>);
+/// A lock in whose request something happens, at the very moment when it is polled.
+struct Slow(SimLock, Hook);
+
+struct SlowRequest(LockRequest, Hook);
 
 impl RemoteLock for Slow {
     fn request(&self, key: LockKey, within: Duration) -> LockRequest {
-        Box::pin(SlowRequest(self.lock.request(key, within), Arc::clone(&self.timer)))
+        Box::pin(SlowRequest(self.0.request(key, within), Arc::clone(&self.1)))
     }
 }
 
@@ -140,8 +139,8 @@ impl Future for SlowRequest {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = self.0.as_mut().poll(context);
-        if let Some(mut timer) = self.1.lock().unwrap().take() {
-            timer.turn(Timestamp::MAX);
+        if let Some(hook) = self.1.lock().unwrap().take() {
+            hook();
         }
         polled
     }
@@ -154,25 +153,50 @@ fn time_that_is_up_while_the_lock_answers_gives_the_lock_back() {
         let elsewhere = replica(server.process(1));
         let user = user("u1");
         let theirs = (!granted).then(|| elsewhere.permit(&user));
-        let timer = Arc::new(Mutex::new(None));
-        let lock = Slow { lock: server.process(0), timer: Arc::clone(&timer) };
-        let (barrier, its_timer) =
-            Barrier::builder(Tasks::default().spawn()).remote_lock(lock).by_hand().unwrap();
-        *timer.lock().unwrap() = Some(its_timer);
+        let hook: Hook = Arc::default();
+        let builder = Barrier::builder(Tasks::default().spawn()).wait_at_most(WITHIN);
+        let clock = ManualClock::new(Timestamp::from_secs(1_000));
+        let lock = Slow(server.process(0), Arc::clone(&hook));
+        let (barrier, mut timer) =
+            builder.remote_lock(lock).clock(clock.clone()).by_hand().unwrap();
 
         let mut call = hand(barrier.acquire(&user, None));
+        let due = clock.now() + WITHIN;
+        clock.advance(SECOND);
+        let next = Arc::new(Mutex::new(hand(barrier.acquire(&user, None))));
+        assert!(next.lock().unwrap().waits());
+        let behind = Arc::clone(&next);
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            timer.turn(due);
+            let mut behind = behind.lock().unwrap();
+            assert_eq!(behind.woken(), 0, "the request before it is not dropped yet");
+            assert!(behind.waits());
+        }));
         assert!(is_timeout(&call.ready()));
         assert_eq!(server.connections(), usize::from(!granted));
-        assert_eq!((barrier.counts().timeouts, barrier.counts().users), (1, 0));
+        assert_eq!((barrier.counts().timeouts, barrier.counts().users), (1, 1));
         drop(theirs);
-        drop(hand(barrier.acquire(&user, None)).ready().unwrap());
+        let mut next = next.lock().unwrap();
+        assert_eq!(next.woken(), 1);
+        drop(next.ready().unwrap());
         assert_eq!(server.most_for_a_key(), 1);
     }
 }
 
-/// With the timer's own thread, in real time.
+/// With the timer's own thread, in real time. Without it the waits would never end: that fails.
 #[test]
 fn the_timers_thread_ends_waits_of_threads_and_of_nobody() {
+    let (done, wait) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        wait_in_real_time();
+        done.send(()).unwrap();
+    });
+    let ended = wait.recv_timeout(Duration::from_secs(60));
+    assert_ne!(ended, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "a wait has no end");
+    waits.join().unwrap();
+}
+
+fn wait_in_real_time() {
     let within = Duration::from_millis(20);
     let builder = Barrier::builder(Tasks::default().spawn()).wait_at_most(within);
     let barrier = builder.start().unwrap();

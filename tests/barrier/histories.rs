@@ -140,10 +140,9 @@ impl History {
         let seed = self.seed;
         for user in 0..USERS {
             let inside = |process: Option<usize>| {
-                let held = self.holding.iter().filter(move |held| {
+                self.holding.iter().filter(move |held| {
                     held.user == user && process.is_none_or(|process| held.process == process)
-                });
-                held
+                })
             };
             let with_lock = inside(None).filter(|held| !held.permit.is_lost()).count();
             assert!(with_lock <= 1, "seed {seed}: {with_lock} inside");
@@ -184,7 +183,7 @@ impl History {
 #[test]
 fn histories_of_two_processes_never_have_two_inside_and_end() {
     let (mut granted, mut timeouts, mut lost) = (0, 0, 0);
-    for seed in 1..=150_u64 {
+    for seed in 1..=100_u64 {
         let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut history = History::new(seed);
         for _ in 0..STEPS {

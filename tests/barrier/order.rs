@@ -266,7 +266,8 @@ fn errors_say_whose_call_it_was_and_what_was_allowed() {
         [
             "the calls of user:u1 before this one did not end within 60s",
             "32 calls of user:u1 wait already, and no more may; try again when one has ended",
-            "a call of user:u1 asks for the barrier that it is inside of, and would wait for itself",
+            "a call of user:u1 asks for the barrier that it is inside of, and would wait for \
+             itself",
             "a user has 3 permits and a remote lock; accepted: 1 permit with a remote lock, or any \
              number without",
         ]

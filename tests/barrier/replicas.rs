@@ -1,6 +1,9 @@
 //! Two processes with one lock between them, and what happens without either layer.
 
-use tollkeeper::{Barrier, LockKey, OwnerId, Permit};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tollkeeper::{Barrier, LockKey, LockRequest, Loss, OwnerId, Permit, RemoteGuard, RemoteLock};
 
 use crate::hand::{Scene, hand, replica, scene, scene_with, user};
 use crate::simulated::Server;
@@ -121,11 +124,50 @@ fn without_a_lock_nothing_is_lost() {
     assert!(!permit.is_lost() && hand(permit.lost()).waits());
 }
 
+/// A lock that looks at the barrier when it is released.
+#[derive(Clone, Default)]
+struct Watched(Arc<Mutex<(Weak<Barrier>, Vec<usize>)>>);
+
+struct WatchedGuard(Loss, Watched);
+
+impl RemoteLock for Watched {
+    fn request(&self, _: LockKey, _: Duration) -> LockRequest {
+        let guard: Box<dyn RemoteGuard> = Box::new(WatchedGuard(Loss::new(), self.clone()));
+        Box::pin(async { Ok(guard) })
+    }
+}
+
+impl RemoteGuard for WatchedGuard {
+    fn loss(&self) -> &Loss {
+        &self.0
+    }
+}
+
+impl Drop for WatchedGuard {
+    fn drop(&mut self) {
+        let mut watched = self.1.0.lock().unwrap();
+        let barrier = watched.0.upgrade().expect("it is there");
+        watched.1.push(barrier.counts().holding);
+    }
+}
+
+/// Otherwise the next call could ask while this one's connection is still in use.
+#[test]
+fn the_lock_is_released_before_the_place_is_given_on() {
+    let watched = Watched::default();
+    let scene = scene_with(|builder| builder.remote_lock(watched.clone()));
+    let (barrier, user) = (Arc::new(scene.barrier), user("u1"));
+    watched.0.lock().unwrap().0 = Arc::downgrade(&barrier);
+    drop(hand(barrier.acquire(&user, None)).ready().unwrap());
+    assert_eq!(watched.0.lock().unwrap().1, [1], "it still has its place");
+    assert_eq!(barrier.counts().users, 0);
+}
+
 /// A lock whose request panics when it is made, and when it is polled.
 struct Broken(bool);
 
-impl tollkeeper::RemoteLock for Broken {
-    fn request(&self, _: LockKey, _: std::time::Duration) -> tollkeeper::LockRequest {
+impl RemoteLock for Broken {
+    fn request(&self, _: LockKey, _: Duration) -> LockRequest {
         assert!(self.0, "broken when asked");
         Box::pin(async { panic!("broken when polled") })
     }
