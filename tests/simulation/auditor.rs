@@ -87,7 +87,12 @@ impl Auditor {
     }
 
     /// A node begins a life, with what the store has.
-    pub fn begins(&mut self, home: Home, limits: &[LimitUsage], now: tollkeeper::Timestamp) -> Checked {
+    pub fn begins(
+        &mut self,
+        home: Home,
+        limits: &[LimitUsage],
+        now: tollkeeper::Timestamp,
+    ) -> Checked {
         let memory = Memory::restored(&self.books, limits, now);
         self.memories.insert(home, memory);
         self.check(home, limits)
@@ -200,7 +205,9 @@ impl Auditor {
                 breach("L11", format!("q{tag} is said to be a duplicate, but {id} is written"))
             }
             (_, end) if end.is_some() && end == id => Ok(()),
-            (_, end) => breach("L11", format!("q{tag} is acknowledged as {id:?}, written: {end:?}")),
+            (_, end) => {
+                breach("L11", format!("q{tag} is acknowledged as {id:?}, written: {end:?}"))
+            }
         }
     }
 
@@ -208,7 +215,9 @@ impl Auditor {
     pub fn check_ghosts(&self, exists: impl Fn(&OwnerId) -> bool) -> Checked {
         let ghost = self.books.owners_with_sums().into_iter().find(|owner| !exists(owner));
         match ghost {
-            Some(owner) => breach("I6", format!("the store has totals of {owner}, which is deleted")),
+            Some(owner) => {
+                breach("I6", format!("the store has totals of {owner}, which is deleted"))
+            }
             None => Ok(()),
         }
     }
@@ -224,7 +233,8 @@ pub fn amount(usage: &Usage, dimension: Dimension) -> u64 {
     match dimension {
         Dimension::Money => usage.cost.as_nanos(),
         Dimension::Tokens => {
-            let Usage { input_tokens, output_tokens, cached_tokens, cache_write_tokens, .. } = usage;
+            let Usage { input_tokens, output_tokens, cached_tokens, cache_write_tokens, .. } =
+                usage;
             input_tokens + output_tokens + cached_tokens + cache_write_tokens
         }
         Dimension::Requests => usage.requests,

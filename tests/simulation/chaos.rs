@@ -198,7 +198,8 @@ impl World {
         let (home, engine) = (gateway.home, &gateway.engine);
         match &change {
             Change::Remove(owner) => {
-                let going = |nodes: &Being| matches!(nodes, Being::Going(on) if on.contains(&place));
+                let going =
+                    |nodes: &Being| matches!(nodes, Being::Going(on) if on.contains(&place));
                 if !self.topology.beings.get(owner).is_some_and(going) {
                     return;
                 }

@@ -87,7 +87,12 @@ impl Gateway {
 
 impl Node {
     /// Begins a life. `None` if the store does not answer.
-    pub fn start(common: &Common, home: Home, clock: NodeClock, topology: &Topology) -> Option<Node> {
+    pub fn start(
+        common: &Common,
+        home: Home,
+        clock: NodeClock,
+        topology: &Topology,
+    ) -> Option<Node> {
         let hub = &common.hub;
         let swarm = &hub.swarm;
         let engine = Engine::builder().clock(clock.clone()).build();

@@ -182,11 +182,7 @@ impl Drop for Watched {
     }
 }
 
-async fn call(
-    gateway: Arc<Gateway>,
-    ask: Ask,
-    charge: Option<RecordId>,
-) -> Result<String, String> {
+async fn call(gateway: Arc<Gateway>, ask: Ask, charge: Option<RecordId>) -> Result<String, String> {
     let hub = Arc::clone(gateway.hub());
     let tag = gateway.common.next_tag();
     if let (Some(charge), Some((scope, fingerprint))) = (charge, ask.once()) {
@@ -276,11 +272,7 @@ enum Answered {
     Unknown,
 }
 
-async fn upstream(
-    gateway: &Arc<Gateway>,
-    watched: &mut Watched,
-    estimate: &Usage,
-) -> Answered {
+async fn upstream(gateway: &Arc<Gateway>, watched: &mut Watched, estimate: &Usage) -> Answered {
     let hub = Arc::clone(gateway.hub());
     let swarm = &hub.swarm;
     hub.sleep(hub.range(0, swarm.upstream_latency)).await;
@@ -304,7 +296,8 @@ async fn upstream(
     let most = estimate.cost.as_nanos() + 1;
     let most = if hub.chance(swarm.outgrown) { 3 * COST_MAX } else { most };
     let cost = money(hub.range(0, most));
-    let output_tokens = hub.range(0, estimate.output_tokens + if most > COST_MAX { 200 } else { 1 });
+    let output_tokens =
+        hub.range(0, estimate.output_tokens + if most > COST_MAX { 200 } else { 1 });
     let used = Usage { output_tokens, cost, ..*estimate };
     if hub.fault(swarm.upstream_fails) {
         return if hub.chance(300) { Answered::Failed(used) } else { Answered::Refused };

@@ -61,7 +61,8 @@ impl Topology {
         let keys = owners("key", swarm.keys);
         let teams = owners("team", swarm.teams);
         let upstreams = owners("provider", swarm.upstreams);
-        let all: Vec<OwnerId> = [&keys, &teams, &upstreams].into_iter().flatten().cloned().collect();
+        let all: Vec<OwnerId> =
+            [&keys, &teams, &upstreams].into_iter().flatten().cloned().collect();
         let mut specs = Vec::new();
         for owner in &all {
             for number in 0..dice.range(0, 4) {
@@ -93,7 +94,8 @@ impl Topology {
     /// Makes an engine as it should be, or one owner of it.
     pub fn build(&self, engine: &Engine, only: Option<&OwnerId>) -> Result<(), TopologyError> {
         let order = self.teams.iter().chain(&self.keys).chain(&self.upstreams);
-        let wanted = |owner: &&OwnerId| self.exists(owner) && only.is_none_or(|only| only == *owner);
+        let wanted =
+            |owner: &&OwnerId| self.exists(owner) && only.is_none_or(|only| only == *owner);
         for owner in order.filter(wanted) {
             engine.upsert_owner(owner, self.parent(owner).map_or(&[], std::slice::from_ref))?;
             for spec in self.specs.iter().filter(|spec| spec.owner == *owner) {
@@ -143,7 +145,8 @@ fn draw_rule(dice: &mut Dice, swarm: &Swarm) -> Rule {
 /// Another limit of the same kind.
 pub fn redraw(rule: &Rule, dice: &mut Dice, swarm: &Swarm, other_period: bool) -> Rule {
     let room = dice.range(1, swarm.room + 1);
-    let mut other = |period: Duration| if other_period { *dice.pick(&swarm.periods) } else { period };
+    let mut other =
+        |period: Duration| if other_period { *dice.pick(&swarm.periods) } else { period };
     match rule {
         Rule::Concurrency { .. } => Rule::Concurrency { limit: room },
         Rule::Budget { period, .. } => {

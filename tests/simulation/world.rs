@@ -90,7 +90,10 @@ impl World {
         let skew = hub.swarm.skew;
         let clock = |_| {
             let off = hub.range(0, 2 * skew + 1);
-            NodeClock::new(&hub, i64::try_from(off).expect("small") - i64::try_from(skew).expect("small"))
+            NodeClock::new(
+                &hub,
+                i64::try_from(off).expect("small") - i64::try_from(skew).expect("small"),
+            )
         };
         let clocks: Vec<NodeClock> = (0..hub.swarm.nodes).map(clock).collect();
         let nodes = clocks.iter().map(|_| None).collect();
@@ -328,7 +331,10 @@ impl World {
                 node.paused = false;
                 node.gateway.ledger.retry_rejected();
                 self.hub.audit(|auditor| {
-                    auditor.memory(node.gateway.home).into_iter().for_each(|memory| memory.retried());
+                    auditor
+                        .memory(node.gateway.home)
+                        .into_iter()
+                        .for_each(|memory| memory.retried());
                     Ok(())
                 });
             }
@@ -368,7 +374,8 @@ impl World {
             self.hub.audit(|auditor| auditor.check(home, &limits));
             self.hub.audit(|auditor| auditor.check_quiet(home, &limits));
             let health = node.gateway.ledger.health();
-            if health.unpersisted.entries + health.rejected + health.open_charges + health.taken > 0 {
+            if health.unpersisted.entries + health.rejected + health.open_charges + health.taken > 0
+            {
                 self.object("I9", format!("node {} rests: {health:?}", home.node));
             }
         }

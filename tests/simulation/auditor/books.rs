@@ -20,6 +20,8 @@ pub struct Kept {
     pub eras: Vec<u64>,
     /// The references that were not NULL, and how often each had been deleted.
     references: Vec<(OwnerId, u64)>,
+    /// Whether the node had left a reference out.
+    left_out: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +100,8 @@ impl Books {
             owner.as_ref().is_some_and(|owner| !self.registered.contains(owner))
         };
         nulled = Nulled { api_key: gone(&record.api_key), upstream: gone(&record.upstream) };
-        let postings: Vec<Posting> = entry.postings.iter().filter(|p| keeps(entry, nulled, &p.owner)).cloned().collect();
+        let postings: Vec<Posting> =
+            entry.postings.iter().filter(|p| keeps(entry, nulled, &p.owner)).cloned().collect();
         postings.iter().for_each(|posting| self.post(posting));
         let tag = tag_of(record)?;
         if record.outcome != Outcome::Correction {
@@ -109,8 +112,9 @@ impl Books {
         let references = references.into_iter().filter(|(_, nulled)| !nulled);
         let references = references.filter_map(|(owner, _)| owner.clone());
         let references = references.map(|owner| (owner.clone(), self.era(&owner))).collect();
+        let left_out = record.api_key.is_none() || record.upstream.is_none();
         let attempt = entry.attempt;
-        let kept = Kept { tag, attempt, nulled, postings, eras, references };
+        let kept = Kept { tag, attempt, nulled, postings, eras, references, left_out };
         self.records.insert(record.id, kept);
         Ok(now(nulled))
     }
@@ -130,7 +134,8 @@ impl Books {
             return Ok(());
         };
         if let Some(before) = self.charged.insert(*charge, tag) {
-            let what = format!("the key of charge {charge} is charged for q{before} and for q{tag}");
+            let what =
+                format!("the key of charge {charge} is charged for q{before} and for q{tag}");
             return breach("I4", what);
         }
         if id != *charge {
@@ -150,9 +155,9 @@ impl Books {
         sum.owner = posting.owner.clone();
     }
 
-    /// Whether something that a record refers to was deleted since.
+    /// Whether something that a record referred to was deleted.
     pub fn lost_a_reference(&self, kept: &Kept) -> bool {
-        kept.references.iter().any(|(owner, era)| self.era(owner) != *era)
+        kept.left_out || kept.references.iter().any(|(owner, era)| self.era(owner) != *era)
     }
 
     /// The record that a reservation ended as.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
     CounterUsage, Dimension, Entry, Fate, LimitId, LimitUsage, Outcome, OwnerId, Posting,
-    RecordId, Reconciled, Timestamp, Usage, Written,
+    Reconciled, RecordId, Timestamp, Usage, Written,
 };
 
 use super::books::{Books, keeps};
@@ -191,7 +191,13 @@ impl Memory {
         self.holds_more(tag, more, limits, false)
     }
 
-    fn holds_more(&mut self, tag: Tag, more: &Usage, limits: &[LimitUsage], first: bool) -> Checked {
+    fn holds_more(
+        &mut self,
+        tag: Tag,
+        more: &Usage,
+        limits: &[LimitUsage],
+        first: bool,
+    ) -> Checked {
         let Some(mut open) = self.open.remove(&tag) else { return Ok(()) };
         let mut checked = Ok(());
         for usage in limits {
@@ -199,9 +205,8 @@ impl Memory {
                 return breach("I6", format!("{} is on a route, and deleted", usage.limit));
             };
             // The limits of a reservation are those of the moment at which it was admitted.
-            let on_its_way = |stop: &Stop| {
-                stop.counter.0 == usage.limit && stop.incarnation == incarnation
-            };
+            let on_its_way =
+                |stop: &Stop| stop.counter.0 == usage.limit && stop.incarnation == incarnation;
             if !first && !open.stops.iter().any(on_its_way) {
                 continue;
             }
@@ -272,9 +277,11 @@ impl Memory {
             let mine = open.holds.iter().filter(|hold| hold.stop.counter == stop.counter);
             let (here, over): (Vec<&Hold>, Vec<&Hold>) =
                 mine.partition(|hold| hold.generation == generation);
-            let sum = |holds: &[&Hold]| holds.iter().map(|hold| i128::from(hold.amount)).sum::<i128>();
+            let sum =
+                |holds: &[&Hold]| holds.iter().map(|hold| i128::from(hold.amount)).sum::<i128>();
             let held = sum(&here);
-            let used = used.map_or(held + sum(&over), |used| i128::from(amount(used, stop.counter.1)));
+            let used =
+                used.map_or(held + sum(&over), |used| i128::from(amount(used, stop.counter.1)));
             for hold in &over {
                 let (stop, amount) = (stop.clone(), i128::from(hold.amount));
                 lines.push(Line { stop, window: hold.window, amount, beyond: 0 });
@@ -298,7 +305,9 @@ impl Memory {
     pub fn recorded(&mut self, tag: Tag, used: &Usage, route: &[LimitUsage]) {
         let mut stops = Vec::new();
         for usage in route {
-            let Some((owner, incarnation)) = self.limits.get(&usage.limit).cloned() else { continue };
+            let Some((owner, incarnation)) = self.limits.get(&usage.limit).cloned() else {
+                continue;
+            };
             for counter in &usage.counters {
                 let (counter, owner) = ((usage.limit.clone(), counter.dimension), owner.clone());
                 stops.push(Stop { counter, owner, incarnation });
@@ -402,7 +411,8 @@ impl Memory {
         let Some(key) = key_of(entry) else { return Ok(()) };
         let Some(queued) = self.queued.remove(&key) else { return Ok(()) };
         for line in &queued.lines {
-            let kept = written.fate != Fate::Duplicate && keeps(entry, written.nulled, &line.stop.owner);
+            let kept =
+                written.fate != Fate::Duplicate && keeps(entry, written.nulled, &line.stop.owner);
             match (queued.booked, kept) {
                 (false, true) => self.book(line, 1),
                 (true, false) => self.book(line, -1),
@@ -459,7 +469,8 @@ impl Memory {
     pub fn check(&self, home: Home, limits: &[LimitUsage]) -> Checked {
         for usage in limits {
             let Some((_, incarnation)) = self.limits.get(&usage.limit) else {
-                let what = format!("node {} counts for {}, which is deleted", home.node, usage.limit);
+                let what =
+                    format!("node {} counts for {}, which is deleted", home.node, usage.limit);
                 return breach("I6", what);
             };
             for counter in &usage.counters {
@@ -500,13 +511,17 @@ impl Memory {
         let ceiling = self.ceilings.get(&(key.clone(), window)).copied().unwrap_or_default();
         let most = i128::from(ceiling.top) + ceiling.beyond;
         if i128::from(counter.committed()) > most {
-            return breach("I11", format!("{}: {} committed; at most {most}", at(), counter.committed()));
+            return breach(
+                "I11",
+                format!("{}: {} committed; at most {most}", at(), counter.committed()),
+            );
         }
         Ok(())
     }
 
     pub fn check_quiet(&self, home: Home, limits: &[LimitUsage], books: &Books) -> Checked {
-        let waiting: Vec<_> = self.open.keys().chain(self.queued.keys().map(|(tag, _)| tag)).collect();
+        let waiting: Vec<_> =
+            self.open.keys().chain(self.queued.keys().map(|(tag, _)| tag)).collect();
         if !waiting.is_empty() {
             return breach("I9", format!("node {} has not ended {waiting:?}", home.node));
         }
@@ -528,7 +543,9 @@ impl Memory {
                 };
                 if due != i128::from(counter.settled) {
                     let (node, settled) = (home.node, counter.settled);
-                    let what = format!("node {node}: {key:?} in {window:?}: {settled} settled, the store has {due}");
+                    let what = format!(
+                        "node {node}: {key:?} in {window:?}: {settled} settled, the store has {due}"
+                    );
                     return breach("I5", what);
                 }
             }
@@ -549,10 +566,14 @@ fn admits(tag: Tag, usage: &LimitUsage, counter: &CounterUsage) -> Checked {
     }
 }
 
-fn add_hold(holds: &mut Vec<Hold>, stop: Stop, (generation, window): (u64, Timestamp), amount: u64) {
-    let same = |hold: &&mut Hold| {
-        hold.stop.counter == stop.counter && hold.generation == generation
-    };
+fn add_hold(
+    holds: &mut Vec<Hold>,
+    stop: Stop,
+    (generation, window): (u64, Timestamp),
+    amount: u64,
+) {
+    let same =
+        |hold: &&mut Hold| hold.stop.counter == stop.counter && hold.generation == generation;
     match holds.iter_mut().find(same) {
         Some(hold) => hold.amount += amount,
         None => holds.push(Hold { stop, generation, window, amount }),
@@ -564,4 +585,3 @@ fn key_of(entry: &Entry) -> Option<Key> {
     let tag = tag_of(record).ok()?;
     Some((tag, record.outcome == Outcome::Correction))
 }
-
