@@ -122,14 +122,18 @@ impl Restoring<'_> {
 }
 
 impl Restoring<'_> {
-    /// The counters that the store has nothing of, of limits that were restored: they are on the
+    /// The counters that nothing was restored of, of limits that the store knows: they are on the
     /// lattice of their limit now, and windows of that lattice have one name on all nodes.
     fn others(&self) -> State {
+        let now = self.engine.now();
+        let is_open =
+            |counter: &CounterState, now| counter.end > now || counter.end == Timestamp::MAX;
         let others = self.document.limits.iter().filter_map(|limit| {
             let known = self.known.get(&limit.limit)?;
             let usage = self.engine.usage(&limit.limit)?;
             let missing = known.counters.iter().filter(|known| {
-                limit.counters.iter().all(|restored| restored.dimension != known.dimension)
+                let mut restored = limit.counters.iter().filter(|counter| is_open(counter, now));
+                restored.all(|restored| restored.dimension != known.dimension)
             });
             let counters = missing.filter_map(|known| {
                 let window = usage.counter(known.dimension)?.window;
