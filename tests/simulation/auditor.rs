@@ -139,8 +139,9 @@ impl Auditor {
         }
     }
 
+    /// Whether an entry is in the store, and its node has not been told so.
     pub fn was_tried(&self, attempt: u64) -> bool {
-        self.tried.contains(&attempt)
+        self.tried.contains(&attempt) && self.written.contains_key(&attempt)
     }
 
     /// A node asks the store to write.
