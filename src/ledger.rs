@@ -16,8 +16,8 @@
 //!   Its reservation goes to the writer with its bill and is consumed there: booked by the bill,
 //!   once, whatever happens to the entry later.
 //! - **L8** The bill says which window is charged with what, as of the moment of settling. The
-//!   store gets it to the letter, and so does memory, where a window that is over by then books nothing:
-//!   its total is final, and the store's is the bill's.
+//!   store gets it to the letter, and so does memory, where a window that is over by then books
+//!   nothing: its total is final, and the store's is the bill's.
 //! - **L10** For an entry that was written, memory books its bill's lines but those whose owner the
 //!   store left out, by the rule that the store leaves them out by ([`Entry::keeps`]). For one that
 //!   was not (a duplicate) it books nothing. Postings are made of the bill's lines and of nothing
