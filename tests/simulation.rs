@@ -48,8 +48,8 @@ use std::process::Command;
 use world::{Report, World};
 
 /// So many seeds take some twenty seconds in a debug build.
-const SEEDS: u64 = 40;
-const FRESH: u64 = 5;
+const SEEDS: u64 = 200;
+const FRESH: u64 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;

@@ -140,7 +140,8 @@ impl Restoring<'_> {
         let is_open =
             |counter: &CounterState, now| counter.end > now || counter.end == Timestamp::MAX;
         let others = self.document.limits.iter().filter_map(|limit| {
-            let known = self.known.get(&limit.limit)?;
+            let place = self.known.binary_search_by(|known| known.limit.cmp(&limit.limit)).ok()?;
+            let known = &self.known[place];
             let usage = self.engine.usage(&limit.limit)?;
             let missing = known.counters.iter().filter(|known| {
                 let mut restored = limit.counters.iter().filter(|counter| is_open(counter, now));

@@ -63,8 +63,8 @@ impl Hub {
         Arc::new(Hub {
             auditor: Mutex::new(Auditor::new(&swarm)),
             swarm,
-            // An hour of the world's own, so that clocks may step back.
-            now: AtomicU64::new(3_600_000_000_000),
+            // Some seconds before midnight, so that days end.
+            now: AtomicU64::new(86_390_000_000_000),
             calm: AtomicBool::new(false),
             out_until: AtomicU64::new(0),
             dice: Mutex::new(dice),

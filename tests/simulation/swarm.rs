@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::dice::Dice;
+use crate::topology::DAY;
 
 const MILLI: u64 = 1_000_000;
 
@@ -145,16 +146,20 @@ impl Swarm {
             barrier_within: Duration::from_millis(dice.range(200, 60_000)),
             lease: Duration::from_millis(dice.range(600, 20_000)),
             ttl: Duration::from_millis(dice.range(2_000, 600_000)),
-            periods: (0..3).map(|_| Duration::from_millis(dice.range(300, 60_000))).collect(),
-            room: dice.range(1, 40),
+            periods: (0..4).map(|_| draw_period(dice)).collect(),
+            room: if dice.chance(500) { dice.range(1, 40) } else { dice.range(40, 1_000) },
         }
     }
 
-    /// How many requests were asked for, and how many keys there are, is in the report's first line.
+    /// For the report's first line.
     pub fn headline(&self) -> String {
         format!(
             "{} nodes, {} requests, {} keys, {} upstreams, {} users",
             self.nodes, self.requests, self.keys, self.upstreams, self.users
         )
     }
+}
+
+fn draw_period(dice: &mut Dice) -> Duration {
+    if dice.chance(250) { DAY } else { Duration::from_millis(dice.range(300, 60_000)) }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Concurrency, Engine, Limit, LimitId, Money, OwnerId, Period, RateLimit, TopologyError,
+    Alignment, Budget, Concurrency, Engine, Limit, LimitId, Money, OwnerId, Period, RateLimit,
+    TopologyError,
 };
 
 use crate::dice::Dice;
@@ -13,6 +14,9 @@ use crate::swarm::Swarm;
 /// What an estimate comes to at most, in each dimension.
 pub const COST_MAX: u64 = 1_000;
 pub const TOKENS_MAX: u64 = 100;
+
+/// A period of this length is on the calendar.
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Clone, Debug)]
 pub enum Rule {
@@ -108,7 +112,11 @@ impl Topology {
 
 impl Spec {
     pub fn upsert(&self, engine: &Engine) -> Result<(), TopologyError> {
-        let period = |length: Duration| Period::rolling(length).expect("a period");
+        // The days are those of the calendar, which begin at the same instant on all nodes.
+        let period = |length: Duration| match length {
+            DAY => Period::calendar("1d", &Alignment::new()).expect("a day"),
+            _ => Period::rolling(length).expect("a period"),
+        };
         let limit: Limit = match &self.rule {
             Rule::Budget { limit, period: Some(length) } => {
                 Budget::new(money(*limit), period(*length)).into()

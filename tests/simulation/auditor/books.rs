@@ -91,10 +91,8 @@ impl Books {
             let other = Written { fate: Fate::Duplicate, nulled };
             return Ok(if kept.attempt == entry.attempt { before } else { other });
         }
-        if let Some(corrected) = record.corrects {
-            if !self.corrected.insert(corrected) {
-                return Ok(Written { fate: Fate::Duplicate, nulled });
-            }
+        if record.corrects.is_some_and(|corrected| !self.corrected.insert(corrected)) {
+            return Ok(Written { fate: Fate::Duplicate, nulled });
         }
         let gone = |owner: &Option<OwnerId>| {
             owner.as_ref().is_some_and(|owner| !self.registered.contains(owner))

@@ -91,6 +91,8 @@ pub struct Memory {
     /// How often its owner had been deleted when this life of a limit began.
     eras: BTreeMap<LimitId, u64>,
     incarnations: u64,
+    /// Owners that were deleted in this life.
+    gone: BTreeSet<OwnerId>,
     booked: BTreeMap<Counter, BTreeMap<Timestamp, i128>>,
     /// Names of windows that began otherwise than they are now.
     names: BTreeMap<(LimitId, Dimension, u64), Timestamp>,
@@ -134,6 +136,7 @@ impl Memory {
 
     /// An owner is gone, and everything that is counted for it.
     pub fn owner_gone(&mut self, owner: &OwnerId) {
+        self.gone.insert(owner.clone());
         let gone: Vec<LimitId> = self
             .limits
             .iter()
@@ -343,7 +346,8 @@ impl Memory {
             };
             let amount = (used - sum(false)).max(0) - sum(true);
             if amount != 0 {
-                let to = if books.lost_a_reference(kept) { &mut perhaps } else { &mut lines };
+                let unsure = books.lost_a_reference(kept) || self.gone.contains(&stop.owner);
+                let to = if unsure { &mut perhaps } else { &mut lines };
                 to.push(Line { stop, window, amount, beyond: amount.max(0) });
             }
         }
