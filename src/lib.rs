@@ -79,6 +79,8 @@ mod store;
 mod ledger;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
+#[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
+mod sqlite;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
@@ -115,6 +117,8 @@ pub use ledger::{
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
 pub use rate_limit::RateLimit;
+#[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
+pub use sqlite::Sqlite;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
     TimestampError, Weekday, Zone,

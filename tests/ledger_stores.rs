@@ -91,3 +91,6 @@ macro_rules! durable_store {
 
 #[path = "ledger_stores/memory.rs"]
 mod memory;
+#[cfg(feature = "sqlite")]
+#[path = "ledger_stores/sqlite.rs"]
+mod sqlite;

@@ -296,7 +296,7 @@ pub fn an_unknown_constraint_rejects_the_group_once(place: &mut impl Place) {
     let store = place.store();
     register(store, &["key:k", "provider:p"]);
     let forbidden = |key| {
-        let mut entry = usual(2, key, "gone", 5);
+        let mut entry = usual(2, key, "lost", 5);
         entry.record.as_mut().expect("it is there").model = Some("forbidden".to_owned());
         entry
     };
