@@ -76,7 +76,11 @@ mod store;
 
 // Floor 5.
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod barrier;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+mod postgres;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod promise;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
@@ -93,6 +97,12 @@ struct Readme;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use barrier::{
+    Acquire, Barrier, BarrierBuilder, BarrierCounts, BarrierError, BarrierMode, BarrierSetupError,
+    BarrierTimer, Inside, LockError, LockKey, LockRequest, Loss, Permit, RemoteGuard, RemoteLock,
+    Section,
+};
 pub use budget::Budget;
 pub use concurrency::Concurrency;
 #[cfg(all(feature = "serde", not(tollkeeper_loom)))]
@@ -116,6 +126,8 @@ pub use ledger::{
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
+#[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
+pub use postgres::Postgres;
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;

@@ -23,7 +23,9 @@ macro_rules! cases {
         $($(
             #[test]
             fn $case() {
-                crate::$file::$case(&mut <$place as crate::kit::Place>::fresh());
+                if <$place as crate::kit::Place>::is_here() {
+                    crate::$file::$case(&mut <$place as crate::kit::Place>::fresh());
+                }
             }
         )+)+
     };
@@ -94,3 +96,9 @@ mod memory;
 #[cfg(feature = "sqlite")]
 #[path = "ledger_stores/sqlite.rs"]
 mod sqlite;
+#[cfg(feature = "postgres")]
+#[path = "ledger_stores/postgres.rs"]
+mod postgres;
+#[cfg(feature = "postgres")]
+#[path = "support/postgres.rs"]
+mod server;

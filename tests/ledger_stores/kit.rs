@@ -12,6 +12,11 @@ pub trait Place: Sized + Sync {
     /// Whether the store is there after [`reopen`](Self::reopen).
     const DURABLE: bool;
 
+    /// Whether what the store needs is on this machine. If not, it has said so.
+    fn is_here() -> bool {
+        true
+    }
+
     fn fresh() -> Self;
 
     fn store(&self) -> &dyn LedgerStore;

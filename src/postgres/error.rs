@@ -1,0 +1,75 @@
+//! What the driver's errors mean. They are told apart by SQLSTATE and constraint name, never by
+//! their words: those are translated, and differ between versions.
+
+use std::error::Error;
+
+use ::postgres::error::{DbError, SqlState};
+
+use crate::ledger::StoreError;
+
+/// The classes of SQLSTATE that are the data's fault: data exceptions, violated constraints and
+/// checks, limits of the server, and what a trigger raises. Whatever else goes wrong is the
+/// store's, and no reason to give up a charge.
+const REJECTED: [&str; 5] = ["22", "23", "44", "54", "P0"];
+
+/// Why work on a connection ended.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The driver's error.
+    Driver(::postgres::Error),
+    /// One that is worked out already.
+    Store(StoreError),
+}
+
+impl From<::postgres::Error> for Failure {
+    fn from(error: ::postgres::Error) -> Self {
+        Failure::Driver(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl Failure {
+    /// As it leaves the store.
+    pub(super) fn told(self, doing: &'static str) -> StoreError {
+        match self {
+            Failure::Store(error) => error,
+            Failure::Driver(error) => told(doing, error),
+        }
+    }
+
+    /// The foreign key that is violated, by name.
+    pub(super) fn foreign_key(&self) -> Option<&str> {
+        let Failure::Driver(error) = self else { return None };
+        let error = of_server(error)?;
+        (*error.code() == SqlState::FOREIGN_KEY_VIOLATION).then_some(error.constraint()?)
+    }
+}
+
+/// An error of the driver, or around one of it, as it leaves the store.
+pub(super) fn told(doing: &'static str, error: impl Error + Send + Sync + 'static) -> StoreError {
+    let found = of_server(&error);
+    let rejected = found
+        .is_some_and(|error| REJECTED.iter().any(|class| error.code().code().starts_with(class)));
+    if !rejected {
+        return StoreError::Unavailable { doing, source: error.into() };
+    }
+    let constraint = found.and_then(DbError::constraint).map(str::to_owned);
+    StoreError::Rejected { doing, constraint, source: error.into() }
+}
+
+/// What the server reported, however deep it is wrapped.
+fn of_server<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a DbError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

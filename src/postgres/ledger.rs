@@ -1,0 +1,179 @@
+//! The ledger's calls, each in one transaction or one statement.
+
+use ::postgres::fallible_iterator::FallibleIterator;
+use ::postgres::types::Type;
+
+use super::{Postgres, reading, writing};
+use crate::id::{LimitId, OwnerId};
+use crate::ledger::columns::{WRITING, check, instant};
+use crate::ledger::{Entry, Filter, LedgerStore, RecordId, StoreError, Stored, Total, Written};
+use crate::time::Timestamp;
+
+const READING_TOTALS: &str = "reading totals";
+const READING_RECORDS: &str = "reading records";
+
+/// The totals of an owner and of the pairs with it. No owner's text begins or ends with `&`, and
+/// `'` is the character behind it, so the first half of pairs is a range of the index.
+const TOTALS_OF: &str = "
+    SELECT limit_id, dimension, window_start FROM tollkeeper.totals
+    WHERE owner = $1 OR (owner > $1 || '&' AND owner < $1 || '''')
+        OR (split_part(owner, '&', 2) = $1 AND split_part(owner, '&', 2) <> '')
+    ORDER BY limit_id, dimension, window_start FOR UPDATE";
+
+impl LedgerStore for Postgres {
+    fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError> {
+        check(group)?;
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writing.call(WRITING, |client| writing::write(client, group))
+    }
+
+    fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
+        let mut ids: Vec<&str> = owners.iter().map(OwnerId::as_str).collect();
+        // In one order, so that two who register the same do not wait for each other in a circle.
+        ids.sort_unstable();
+        let insert = "INSERT INTO tollkeeper.owners SELECT unnest($1) ON CONFLICT DO NOTHING";
+        self.writing.call("registering owners", |client| {
+            client.query_typed(insert, &[(&ids, Type::TEXT_ARRAY)])?;
+            Ok(())
+        })
+    }
+
+    fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
+        let id = owner.as_str();
+        self.writing.call("deleting an owner", |client| {
+            let mut transaction = client.transaction()?;
+            // First, because it waits for those who write and refer to the owner. What they wrote
+            // is seen by the next statement.
+            let delete = "DELETE FROM tollkeeper.owners WHERE id = $1 RETURNING id";
+            let was_there = !transaction.query_typed(delete, &[(&id, Type::TEXT)])?.is_empty();
+            let totals = format!(
+                "WITH locked AS MATERIALIZED ({TOTALS_OF})
+                DELETE FROM tollkeeper.totals AS total USING locked
+                WHERE (total.limit_id, total.dimension, total.window_start)
+                    = (locked.limit_id, locked.dimension, locked.window_start)"
+            );
+            transaction.query_typed(&totals, &[(&id, Type::TEXT)])?;
+            transaction.commit()?;
+            Ok(was_there)
+        })
+    }
+
+    fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
+        // From the last (limit, dimension) to the one before it, by the primary key: so the first
+        // row found of each is that of the window that began last.
+        let total = reading::TOTAL;
+        let query = format!(
+            "WITH RECURSIVE newest AS (
+                (SELECT {total} FROM tollkeeper.totals
+                 ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1)
+                UNION ALL
+                SELECT next.* FROM newest CROSS JOIN LATERAL (
+                    SELECT {total} FROM tollkeeper.totals AS before
+                    WHERE (before.limit_id, before.dimension)
+                        < (newest.limit_id, newest.dimension)
+                    ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1
+                ) AS next
+            )
+            SELECT {total} FROM newest WHERE window_end > $1 OR window_end = {never}
+            ORDER BY limit_id, dimension",
+            never = i64::MAX
+        );
+        let now = instant(now);
+        let mut found = Vec::new();
+        self.reading.call(READING_TOTALS, |client| {
+            let mut rows = client.query_typed_raw(&query, [(now, Type::INT8)])?;
+            while let Some(row) = rows.next()? {
+                found.push(reading::total(&row, READING_TOTALS)?);
+            }
+            Ok(())
+        })?;
+        found.into_iter().for_each(each);
+        Ok(())
+    }
+
+    fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError> {
+        let query = format!(
+            "SELECT {} FROM tollkeeper.totals WHERE limit_id = $1 ORDER BY dimension, window_start",
+            reading::TOTAL
+        );
+        let id = limit.as_str();
+        self.reading.call(READING_TOTALS, |client| {
+            let rows = client.query_typed(&query, &[(&id, Type::TEXT)])?;
+            rows.iter().map(|row| reading::total(row, READING_TOTALS)).collect()
+        })
+    }
+
+    fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
+        let query = format!("SELECT {} FROM tollkeeper.records WHERE id = $1", reading::RECORD);
+        let id = super::rows::uuid(id);
+        self.reading.call(READING_RECORDS, |client| {
+            let rows = client.query_typed(&query, &[(&id, Type::UUID)])?;
+            Ok(reading::stored(client, &rows, READING_RECORDS)?.pop())
+        })
+    }
+
+    fn records(
+        &self,
+        filter: &Filter,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let query = format!(
+            "SELECT {} FROM tollkeeper.records AS record
+            WHERE ($1 IS NULL OR id > $1) AND ($2 IS NULL OR outcome = $2)
+                AND (NOT $3 OR (outcome = 'uncertain' AND NOT EXISTS (
+                    SELECT FROM tollkeeper.records AS other WHERE other.corrects = record.id)))
+                AND (($4 IS NULL AND $5 IS NULL AND $6 IS NULL) OR EXISTS (
+                    SELECT FROM tollkeeper.postings AS posting WHERE posting.record = record.id
+                        AND ($4 IS NULL OR posting.owner = $4)
+                        AND ($5 IS NULL OR posting.limit_id = $5)
+                        AND ($6 IS NULL OR posting.window_start = $6)))
+            ORDER BY id LIMIT $7",
+            reading::RECORD
+        );
+        let after = after.map(super::rows::uuid);
+        let outcome = filter.outcome.map(|outcome| outcome.name());
+        let owner = filter.owner.as_ref().map(OwnerId::as_str);
+        let limit = filter.limit.as_ref().map(LimitId::as_str);
+        let window_start = filter.window_start.map(instant);
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        self.reading.call(READING_RECORDS, |client| {
+            let params: [super::rows::Param<'_>; 7] = [
+                (&after, Type::UUID),
+                (&outcome, Type::TEXT),
+                (&filter.uncorrected, Type::BOOL),
+                (&owner, Type::TEXT),
+                (&limit, Type::TEXT),
+                (&window_start, Type::INT8),
+                (&at_most, Type::INT8),
+            ];
+            let rows = client.query_typed(&query, &params)?;
+            reading::stored(client, &rows, READING_RECORDS)
+        })
+    }
+
+    fn purge(&self, before: Timestamp, at_most: usize) -> Result<u64, StoreError> {
+        // What another purge or a deletion has locked is left to the next call.
+        let purge = "
+            WITH gone AS (
+                DELETE FROM tollkeeper.records WHERE id IN (
+                    SELECT id FROM tollkeeper.records WHERE settled_at < $1
+                    ORDER BY settled_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+                ) RETURNING id
+            ), charges AS (
+                DELETE FROM tollkeeper.postings WHERE record IN (SELECT id FROM gone)
+            )
+            SELECT count(*) FROM gone";
+        let before = instant(before);
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        self.writing.call("purging records", |client| {
+            let params: [super::rows::Param<'_>; 2] =
+                [(&before, Type::INT8), (&at_most, Type::INT8)];
+            let rows = client.query_typed(purge, &params)?;
+            let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+    }
+}

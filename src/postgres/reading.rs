@@ -1,0 +1,143 @@
+//! Rows, read back.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use ::postgres::types::{FromSql, Type};
+use ::postgres::{Client, Row};
+use uuid::Uuid;
+
+use super::error::Failure;
+use crate::id::{LimitId, OwnerId};
+use crate::ledger::columns::{to_dimension, to_instant, to_nulled};
+use crate::ledger::{Nulled, Outcome, Posting, RecordId, StoreError, Stored, Total, UsageRecord};
+use crate::time::{Span, Timestamp};
+use crate::units::{Money, Usage};
+
+/// The columns of a record, in the order in which [`stored`] reads them.
+pub(super) const RECORD: &str = "id, api_key, upstream, model, outcome, reason, input_tokens, \
+    output_tokens, cached_tokens, cache_write_tokens, requests, cost, admitted_at, settled_at, \
+    corrects, nulled";
+
+/// The columns of a total, in the order in which [`total`] reads them.
+pub(super) const TOTAL: &str =
+    "limit_id, dimension, window_start, window_end, anchor, owner, settled";
+
+const POSTINGS: &str = "
+    SELECT limit_id, dimension, window_start, window_end, anchor, owner, amount, record
+    FROM tollkeeper.postings WHERE record = ANY($1)
+    ORDER BY record, limit_id, dimension, window_start";
+
+/// The columns of a row, and what is said when one is malformed.
+struct Columns<'a> {
+    row: &'a Row,
+    doing: &'static str,
+}
+
+impl Columns<'_> {
+    fn get<'a, T: FromSql<'a>>(&'a self, at: usize) -> Result<T, Failure> {
+        Ok(self.row.try_get(at)?)
+    }
+
+    fn malformed(&self, what: &'static str, found: impl Display) -> Failure {
+        let found = found.to_string();
+        StoreError::Malformed { doing: self.doing, what, found }.into()
+    }
+
+    fn count(&self, at: usize, what: &'static str) -> Result<u64, Failure> {
+        let found: i64 = self.get(at)?;
+        u64::try_from(found).map_err(|_| self.malformed(what, found))
+    }
+
+    fn instant(&self, at: usize, what: &'static str) -> Result<Timestamp, Failure> {
+        let found: i64 = self.get(at)?;
+        to_instant(found).ok_or_else(|| self.malformed(what, found))
+    }
+
+    fn owner(&self, at: usize, what: &'static str) -> Result<Option<OwnerId>, Failure> {
+        let found: Option<&str> = self.get(at)?;
+        found.map(str::parse).transpose().map_err(|e| self.malformed(what, e))
+    }
+
+    fn record(&self) -> Result<Stored, Failure> {
+        let cost = self.count(11, "a record's cost")?;
+        let usage = Usage {
+            input_tokens: self.count(6, "a record's input tokens")?,
+            output_tokens: self.count(7, "a record's output tokens")?,
+            cached_tokens: self.count(8, "a record's cached tokens")?,
+            cache_write_tokens: self.count(9, "a record's cache write tokens")?,
+            requests: self.count(10, "a record's requests")?,
+            cost: Money::from_nanos(cost).map_err(|e| self.malformed("a record's cost", e))?,
+        };
+        let outcome: &str = self.get(4)?;
+        let record = UsageRecord {
+            id: record_id(self.get(0)?),
+            api_key: self.owner(1, "a record's api key")?,
+            upstream: self.owner(2, "a record's upstream")?,
+            model: self.get(3)?,
+            outcome: Outcome::from_name(outcome)
+                .ok_or_else(|| self.malformed("a record's outcome", outcome))?,
+            reason: self.get(5)?,
+            usage,
+            admitted_at: self.instant(12, "a record's admission")?,
+            settled_at: self.instant(13, "a record's settlement")?,
+            corrects: self.get::<Option<Uuid>>(14)?.map(record_id),
+        };
+        Ok(Stored { record, nulled: nulled(self.row, 15, self.doing)?, postings: Vec::new() })
+    }
+
+    fn total(&self) -> Result<Total, Failure> {
+        let dimension: i16 = self.get(1)?;
+        let limit: &str = self.get(0)?;
+        let start = self.instant(2, "a window's start")?;
+        let end = self.instant(3, "a window's end")?;
+        let owner = self.owner(5, "a limit's owner")?;
+        Ok(Total {
+            limit: LimitId::new(limit).map_err(|e| self.malformed("a limit's id", e))?,
+            owner: owner.ok_or_else(|| self.malformed("a limit's owner", "NULL"))?,
+            dimension: to_dimension(dimension.into())
+                .ok_or_else(|| self.malformed("a dimension", dimension))?,
+            window: Span { start, end },
+            anchor: self.instant(4, "an anchor")?,
+            settled: self.get(6)?,
+        })
+    }
+}
+
+/// A row of [`TOTAL`].
+pub(super) fn total(row: &Row, doing: &'static str) -> Result<Total, Failure> {
+    Columns { row, doing }.total()
+}
+
+/// Which references were NULL when a record was written.
+pub(super) fn nulled(row: &Row, at: usize, doing: &'static str) -> Result<Nulled, Failure> {
+    let found: i16 = row.try_get(at)?;
+    let malformed = || Columns { row, doing }.malformed("what was NULL in a record", found);
+    to_nulled(found.into()).ok_or_else(malformed)
+}
+
+/// Rows of [`RECORD`], with their postings.
+pub(super) fn stored(
+    client: &mut Client,
+    rows: &[Row],
+    doing: &'static str,
+) -> Result<Vec<Stored>, Failure> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let mut postings: HashMap<RecordId, Vec<Posting>> = HashMap::new();
+    for row in client.query_typed(POSTINGS, &[(&ids, Type::UUID_ARRAY)])? {
+        // The same columns, the amount in place of the sum.
+        let Total { limit, owner, dimension, window, anchor, settled } = total(&row, doing)?;
+        let posting = Posting { limit, owner, dimension, window, anchor, amount: settled };
+        postings.entry(record_id(row.try_get(7)?)).or_default().push(posting);
+    }
+    let with_postings = |row| {
+        let mut stored = Columns { row, doing }.record()?;
+        stored.postings = postings.remove(&stored.record.id).unwrap_or_default();
+        Ok(stored)
+    };
+    rows.iter().map(with_postings).collect()
+}
+
+fn record_id(id: Uuid) -> RecordId {
+    RecordId::from_u128(id.as_u128())
+}
