@@ -93,12 +93,12 @@ macro_rules! durable_store {
 
 #[path = "ledger_stores/memory.rs"]
 mod memory;
-#[cfg(feature = "sqlite")]
-#[path = "ledger_stores/sqlite.rs"]
-mod sqlite;
 #[cfg(feature = "postgres")]
 #[path = "ledger_stores/postgres.rs"]
 mod postgres;
 #[cfg(feature = "postgres")]
 #[path = "support/postgres.rs"]
 mod server;
+#[cfg(feature = "sqlite")]
+#[path = "ledger_stores/sqlite.rs"]
+mod sqlite;

@@ -31,7 +31,9 @@ pub fn census(log: &Log, requests: &[Request], document: &Document, start: Times
         counts: rules.iter().map(|_| Count::default()).collect(),
         laws,
         overshoot: Overshoots::default(),
+        deferred: log.deferred,
     };
+    census.open();
     let ways = Ways::new(document);
     let mut open: HashMap<usize, (&Entry, Option<&Usage>)> = HashMap::new();
     for entry in &log.entries {
@@ -89,9 +91,23 @@ struct Census<'a> {
     counts: Vec<Count>,
     laws: Laws,
     overshoot: Overshoots,
+    deferred: bool,
 }
 
 impl Census<'_> {
+    /// What was charged before the log began.
+    fn open(&mut self) {
+        for (index, rule) in self.rules.iter().enumerate() {
+            let window = self.window(index, self.start);
+            let count = &mut self.counts[index];
+            count.book((window, window), rule.opening);
+            count.least += rule.opening;
+            count.most += rule.opening;
+            let over = rule.most.map_or(0, |most| rule.opening.saturating_sub(most));
+            count.overshoot += over;
+        }
+    }
+
     fn window(&self, rule: usize, at: Timestamp) -> Timestamp {
         self.rules[rule].window(self.start, at).start
     }
@@ -154,7 +170,17 @@ impl Census<'_> {
                 }
                 _ => count.book((began.0, ended.1), actual.max(held)),
             }
-            count.least += if was_late.no { actual } else { actual.max(held) };
+            // What a window was to be booked that ended before it was: of that only what was held
+            // is in its total.
+            let lost = match estimate {
+                None => ended.0 != ended.1,
+                Some(_) => was_late.yes && was_late.no,
+            };
+            count.least += match (was_late.no, self.deferred && lost) {
+                (_, true) => actual.min(held),
+                (true, _) => actual,
+                (false, _) => actual.max(held),
+            };
             count.most += if was_late.yes { actual.max(held) } else { actual };
             if this.dimension == Dimension::InFlight && admission.until < end.from {
                 count.in_flight.entry(admission.until).or_default().0 += 1;

@@ -18,6 +18,8 @@ pub struct Rule {
     pub weights: TokenWeights,
     /// Where the document has its windows begin, if it says so.
     pub anchor: Option<Timestamp>,
+    /// What its window in force had been charged before the replay began.
+    pub opening: u64,
 }
 
 impl Rule {
