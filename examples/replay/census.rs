@@ -160,9 +160,13 @@ impl Census<'_> {
             };
             let began = (self.window(rule, admission.from), self.window(rule, admission.until));
             let ended = (self.window(rule, end.from), self.window(rule, end.until));
+            // A hold of a window that the ledger cannot know any more is left there, and all is
+            // charged where the request ends.
+            let twice = self.deferred && this.ends_twice(self.start, admission);
             let count = &mut self.counts[rule];
             match (estimate, was_late) {
                 (None, _) => count.book(ended, actual),
+                _ if twice => count.book((began.0, ended.1), actual.saturating_add(held)),
                 (_, Possible { yes: false, .. }) => count.book(began, actual),
                 (_, Possible { no: false, .. }) => {
                     count.book(began, held);
@@ -170,18 +174,19 @@ impl Census<'_> {
                 }
                 _ => count.book((began.0, ended.1), actual.max(held)),
             }
-            // What a window was to be booked that ended before it was: of that only what was held
-            // is in its total.
-            let lost = match estimate {
-                None => ended.0 != ended.1,
-                Some(_) => was_late.yes && was_late.no,
+            // What is booked after its window has ended is in no total: there is what was held.
+            let missed = self.deferred && ended.0 != ended.1;
+            count.least += match (was_late.no, missed) {
+                (true, true) => actual.min(held),
+                (true, false) => actual,
+                (false, true) => held,
+                (false, false) => actual.max(held),
             };
-            count.least += match (was_late.no, self.deferred && lost) {
-                (_, true) => actual.min(held),
-                (true, _) => actual,
-                (false, _) => actual.max(held),
+            count.most += match (was_late.yes, twice) {
+                (true, true) => actual.saturating_add(held),
+                (true, false) => actual.max(held),
+                (false, _) => actual,
             };
-            count.most += if was_late.yes { actual.max(held) } else { actual };
             if this.dimension == Dimension::InFlight && admission.until < end.from {
                 count.in_flight.entry(admission.until).or_default().0 += 1;
                 count.in_flight.entry(end.from).or_default().1 += 1;

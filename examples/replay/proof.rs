@@ -180,9 +180,17 @@ impl Proof<'_> {
             let posted = stored.postings.iter().filter(|it| of(&it.limit, it.dimension));
             known += posted.clone().count();
             let posted: Vec<_> = posted.filter(|it| it.amount != 0).collect();
-            let posted = posted.iter().map(|it| (it.window, it.amount)).collect();
+            let posted: Vec<_> = posted.iter().map(|it| (it.window, it.amount)).collect();
             if !self.may_be(rule, course, &posted) {
-                return Some(format!("it charges {} otherwise", rule.name()));
+                let (admission, end) = (course.admission, course.end);
+                return Some(format!(
+                    "it charges {} otherwise, admitted from {} to {}, ended from {} to {}",
+                    rule.name(),
+                    admission.from,
+                    admission.until,
+                    end.from,
+                    end.until,
+                ));
             }
         }
         (known != stored.postings.len()).then(|| "it charges what is not on its way".to_owned())
@@ -197,7 +205,7 @@ impl Proof<'_> {
 
     /// Whether a request may have been charged so on a rule: what was held where it was held, and
     /// the rest where it ended; all of it there if that is the same window.
-    fn may_be(&self, rule: &Rule, course: &Course, posted: &Vec<(Span, i64)>) -> bool {
+    fn may_be(&self, rule: &Rule, course: &Course, posted: &[(Span, i64)]) -> bool {
         let (held, actual) = match (course.ending, &course.admission.what) {
             _ if rule.dimension == Dimension::InFlight => (0, 0),
             (Ending::Settled { used, .. }, What::Admitted { estimate }) => {
@@ -211,6 +219,15 @@ impl Proof<'_> {
         };
         let began = self.windows(rule, course.admission);
         let ended = self.windows(rule, course.end);
+        // Whose window cannot be known any more is charged where it ends.
+        let all_there = |other: &Span| matches!(posted[..], [(span, _)] if span == *other);
+        let sum: i64 = posted.iter().map(|(_, amount)| amount).sum();
+        if rule.ends_twice(self.start, course.admission)
+            && Ok(sum) == i64::try_from(actual)
+            && (actual == 0 || ended.iter().any(all_there))
+        {
+            return true;
+        }
         began.iter().any(|one| {
             ended.iter().filter(|other| one.start <= other.start).any(|other| {
                 let both = if one == other {
@@ -220,7 +237,7 @@ impl Proof<'_> {
                 };
                 let both = both.into_iter().filter(|(_, amount)| *amount > 0);
                 let both = both.map(|(span, amount)| (span, i64::try_from(amount).unwrap_or(-1)));
-                both.collect::<Vec<_>>() == *posted
+                both.collect::<Vec<_>>() == posted
             })
         })
     }
