@@ -38,7 +38,7 @@ export RUSTFLAGS="--cfg tollkeeper_loom -C debug-assertions=on"
 export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-3}"
 
 run() {
-    cargo test --release --lib -- "$@"
+    cargo test --release --lib --features ledger -- "$@"
 }
 
 # The models by name first: libtest has no "contains both", and a filter that happened to match an

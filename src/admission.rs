@@ -67,7 +67,7 @@ pub(crate) enum Actual<'a> {
 /// The counter that refused: its place in the route, its answer, and when.
 pub(crate) struct RefusedBy {
     pub(crate) place: usize,
-    pub(crate) refused: Refused,
+    pub(crate) refused: Box<Refused>,
     pub(crate) now: Timestamp,
 }
 
@@ -174,7 +174,7 @@ fn reserve_rest(
                 let taken = stops.each[..place].iter().enumerate();
                 withdraw(stops, taken.map(|(i, stop)| holds.held(i, stop.measure).hold), at);
                 holds.end_all();
-                return Err(RefusedBy { place, refused, now: at.now });
+                return Err(RefusedBy { place, refused: Box::new(refused), now: at.now });
             }
         }
     }
@@ -234,7 +234,7 @@ pub(crate) fn extend(
             Ok(hold) => taken.push(hold),
             Err(refused) => {
                 withdraw(stops, taken.into_iter(), at);
-                return Err(RefusedBy { place, refused, now: at.now });
+                return Err(RefusedBy { place, refused: Box::new(refused), now: at.now });
             }
         }
     }

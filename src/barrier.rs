@@ -6,21 +6,22 @@
 //! critical section per user, and the overdraft is that of one call.
 //!
 //! ```text
-//!           join                  a seat is free          polled                granted
-//! (absent) ──────► QUEUED(n) ──────────────────► TURN ──────────► ASKING ──────────────► HELD
-//!                     │ dropped, late, closed     │ │ no remote lock │                    ▲ │
-//!                     ▼                           │ └────────────────┼────────────────────┘ │
-//!                  (absent)                       ▼                  ▼                      ▼
-//!                                    dropped, late, closed, refused by the lock:      dropped: the
-//!                                        the next in the queue has its turn          same; (absent)
+//!            join          a seat is free          polled          granted
+//!  (absent) ──────► QUEUED ───────────────► TURN ─────────► ASKING ────────► HELD
+//!                     │                      │ │              │               ▲ │
+//!                     │                      │ └─ no remote ──┼───────────────┘ │
+//!                     │ dropped, late,       │ dropped, late, │ the same, or    │ dropped
+//!                     │ closed               │ closed         │ the lock fails  │
+//!                     ▼                      ▼                ▼                 ▼
+//!                 (absent)            (absent), and the first that is QUEUED has its TURN
 //! ```
 //!
 //! # Why at most one is inside
 //!
 //! - *In a process.* A user's line has as many seats as there are permits, one by default. A call
 //!   has a permit only if it has a seat, and keeps the seat until the permit is dropped. Seats
-//!   change hands under the lock of the user's shard ([`queue`]). Whoever waits came after those who
-//!   have the seats, and the first that waits has the next seat: first come, first served.
+//!   change hands under the lock of the user's shard ([`queue`]). Whoever waits came after those
+//!   who have the seats, and the first that waits has the next seat: first come, first served.
 //! - *Among processes.* Only who has the seat asks the remote lock, and releases it before the seat
 //!   is given on. So a process asks for a user's key at most once at a time, and needs at most one
 //!   connection for each user with a call, however many calls that user has.
@@ -143,9 +144,9 @@ impl Barrier {
     /// estimate. The place in the queue is taken now.
     ///
     /// The section is spawned when it has its permit, and is not affected if the client goes after
-    /// that. A client that goes before leaves the queue, and the section never runs. The user's next
-    /// call begins when the section has ended and the last clone of its permit is dropped: a section
-    /// that answers with a stream gives a clone to the stream.
+    /// that. A client that goes before leaves the queue, and the section never runs. The user's
+    /// next call begins when the section has ended and the last clone of its permit is dropped: a
+    /// section that answers with a stream gives a clone to the stream.
     ///
     /// # Errors
     ///

@@ -78,6 +78,8 @@ mod store;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod barrier;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod idempotency;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 mod postgres;
@@ -118,6 +120,12 @@ pub use engine::{
 };
 pub use id::{IdError, LimitId, OwnerId};
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+pub use idempotency::{
+    Attempt, Claim, ClaimError, Claiming, EndError, Ending, Fingerprint, Holder, Idempotency,
+    IdempotencyBuilder, IdempotencyError, Keeper, KeyAct, KeyAnswer, KeyOp, KeyRecord, KeyStatus,
+    KeyStore, Lease, MemoryKeys, Ran, RunError, Scope, ScopeError, transition,
+};
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
     Charge, Closed, Draft, Drift, Entry, Fate, Filter, Health, Ledger, LedgerBuilder, LedgerStore,
     MemoryLedger, Nulled, Outcome, Posting, Receipt, Reconciled, RecordId, RecordIdError, Rejected,
@@ -127,7 +135,7 @@ pub use ledger::{
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
-pub use postgres::Postgres;
+pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;

@@ -1,13 +1,16 @@
-//! The ledger in PostgreSQL, for any number of processes.
+//! The ledger and idempotency keys in PostgreSQL, for any number of processes.
 //!
 //! ```text
 //!  Postgres ─┬─ Session (writing) ─┐                 tollkeeper.owners ◄── api_key, upstream ─┐
-//!            └─ Session (reading) ─┴─► one server ─► tollkeeper.records ──────────────────────┘
-//!                                                    tollkeeper.postings, tollkeeper.totals
+//!            ├─ Session (reading) ─┼─► one server ─► tollkeeper.records ──────────────────────┘
+//!            └─ Session (keys) ────┘                 tollkeeper.postings, tollkeeper.totals
+//!                                                    tollkeeper.keys
 //! ```
 
 mod error;
+mod keys;
 mod ledger;
+mod locks;
 mod reading;
 mod rows;
 mod schema;
@@ -17,13 +20,14 @@ mod writing;
 use std::fmt;
 
 use crate::ledger::StoreError;
+pub use locks::{LockPool, PostgresLocks};
 use session::Session;
 
-/// A ledger in a PostgreSQL database, in a schema of its own, `tollkeeper`.
+/// A ledger and idempotency keys in a PostgreSQL database, in a schema of its own, `tollkeeper`.
 ///
-/// Any number of processes may use one database at the same time. Two connections at most are open:
-/// one that writes and one that reads, each made again by the next call after it broke. A call
-/// that finds its connection broken is [`StoreError::Unavailable`].
+/// Any number of processes may use one database at the same time. Three connections at most are
+/// open: one that writes to the ledger, one that reads it, and one for keys, so that neither waits
+/// for the other; each is made again by the next call after it broke. A call that finds its connection broken is [`StoreError::Unavailable`].
 ///
 /// # What bounds a call
 ///
@@ -33,7 +37,7 @@ use session::Session;
 /// | waiting for another session's lock | 10 s (`lock_timeout`) |
 /// | a statement | 30 s (`statement_timeout`) |
 /// | a transaction whose process is stuck | 60 s (`idle_in_transaction_session_timeout`) |
-/// | a peer that no longer answers | about 1 min (TCP keep-alive: after 30 s, three times each 10 s), unless the URL sets it |
+/// | a peer that is gone | 60 s (TCP keep-alive and user timeout), unless the URL sets them |
 ///
 /// A server that is stopped in its tracks (`SIGSTOP`) on the same machine is not noticed.
 ///
@@ -42,6 +46,11 @@ use session::Session;
 /// What is acknowledged is on the server's disk: where `synchronous_commit` is `off` it is turned
 /// on for these connections; stricter settings stay. `fsync` is the server's own matter.
 ///
+/// # Poolers
+///
+/// Connections keep settings and prepare no statements: a pooler in session mode is fine, one in
+/// transaction mode loses the time limits above.
+///
 /// # No TLS
 ///
 /// Connections are not encrypted. A URL with `sslmode=require` is refused rather than connected in
@@ -49,6 +58,7 @@ use session::Session;
 pub struct Postgres {
     writing: Session,
     reading: Session,
+    keys: Session,
 }
 
 impl Postgres {
@@ -75,10 +85,10 @@ impl Postgres {
     /// # Ok::<(), tollkeeper::StoreError>(())
     /// ```
     pub fn connect(url: &str) -> Result<Postgres, StoreError> {
-        let config = session::configured(url)?;
+        let config = session::configured(url, "tollkeeper")?;
         let writing = Session::new(config.clone());
         writing.call("preparing the tables", schema::prepare)?;
-        Ok(Postgres { writing, reading: Session::new(config) })
+        Ok(Postgres { writing, reading: Session::new(config.clone()), keys: Session::new(config) })
     }
 }
 

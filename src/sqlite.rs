@@ -11,12 +11,22 @@
 //!
 //! # Tables
 //!
-//! | table | row | columns |
-//! |---|---|---|
-//! | `owners` | who may be referred to | `id` |
-//! | `records` | a settled request, or a correction | `seq`, `id`, `api_key`, `upstream`, `model`, `outcome`, `reason`, `input_tokens`, `output_tokens`, `cached_tokens`, `cache_write_tokens`, `requests`, `cost`, `admitted_at`, `settled_at`, `corrects`, `nulled`, `attempt` |
-//! | `windows` | a window of a counter, and its total | `id`, `limit_id`, `dimension`, `window_start`, `window_end`, `anchor`, `owner`, `standing`, `settled` |
-//! | `postings` | what a record charges to a window | `record`, `window_id`, `amount` |
+//! ```text
+//! owners    who may be referred to                id
+//! records   a settled request, or a correction    seq · id · api_key · upstream · model ·
+//!                                                 outcome · reason · input_tokens ·
+//!                                                 output_tokens · cached_tokens ·
+//!                                                 cache_write_tokens · requests · cost ·
+//!                                                 admitted_at · settled_at · corrects · nulled ·
+//!                                                 attempt
+//! windows   a window of a counter, its total      id · limit_id · dimension · window_start ·
+//!                                                 window_end · anchor · owner · standing ·
+//!                                                 settled · first_record · last_record
+//! postings  what a record charges to a window     record · window_id · amount
+//! keys      an idempotency key                    tenant · operation · client_key ·
+//!                                                 fingerprint · status · fence · attempt · born ·
+//!                                                 charge · lease_until · expires_at · result
+//! ```
 //!
 //! What each column holds is said in `migrations/`. A posting names its window by a number: limit,
 //! owner and instants are written once for each window instead of once for each request.
@@ -26,12 +36,14 @@
 //! SELECT limit_id, dimension, window_start, settled FROM windows WHERE standing > 0;
 //! -- What a key was charged, request by request:
 //! SELECT hex(r.id), r.outcome, w.limit_id, p.amount
-//!   FROM windows w JOIN postings p ON p.window_id = w.id JOIN records r ON r.seq = p.record
-//!  WHERE w.owner = 'key:k1';
+//!   FROM windows w JOIN postings p
+//!     ON p.record BETWEEN w.first_record AND w.last_record AND p.window_id = w.id
+//!   JOIN records r ON r.seq = p.record WHERE w.owner = 'key:k1';
 //! ```
 
 mod error;
 mod group;
+mod keys;
 mod ledger;
 mod row;
 mod schema;
@@ -56,7 +68,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that each connection keeps: more than there are.
 const STATEMENTS: usize = 64;
 
-/// A [`LedgerStore`](crate::LedgerStore) in an SQLite file. SQLite is built in.
+/// A [`LedgerStore`](crate::LedgerStore) and a [`KeyStore`](crate::KeyStore) in an SQLite file.
+/// SQLite is built in.
 ///
 /// Calls block, some for as long as the disk takes to make a group durable. Writing takes turns;
 /// reading waits for other reading only.
@@ -108,7 +121,8 @@ impl Sqlite {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     use rusqlite::OpenFlags;
 
-    // A path is a path, also when it looks like a URI.
+    // A path is a path, also when it looks like a URI or is named as SQLite names memory.
+    let path = &Path::new(".").join(path);
     let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_URI;
     let open = || {
         let connection = Connection::open_with_flags(path, flags)?;

@@ -12,6 +12,8 @@ mod loom_both;
 mod loom_counter;
 mod loom_entry;
 mod loom_gate;
+#[cfg(feature = "ledger")]
+mod loom_post;
 mod loom_settle;
 mod scene;
 

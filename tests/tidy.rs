@@ -75,8 +75,8 @@ const DOORS: &[Door] = &[
     },
     Door {
         names: &["SystemTime::now", "Instant::now"],
-        rooms: &["time/clock"],
-        because: "a clock is read once per decision and handed down",
+        rooms: &["time/clock", "postgres/locks"],
+        because: "a clock is read once per decision and handed down; a wait for a server is real",
     },
     Door {
         names: &["oneshot"],
@@ -84,7 +84,12 @@ const DOORS: &[Door] = &[
         because: "whoever waits does so for a promise, in a thread or a task",
     },
     Door { names: &["rusqlite"], rooms: &["sqlite"], because: "it is one store of several" },
-    Door { names: &["postgres"], rooms: &["postgres"], because: "it is one store of several" },
+    Door {
+        names: &["postgres"],
+        // The front door shows the room of that name.
+        rooms: &["postgres", "lib"],
+        because: "it is one store of several",
+    },
     Door {
         names: &["rust_decimal"],
         rooms: &["units/decimal"],
@@ -98,8 +103,18 @@ const DOORS: &[Door] = &[
 ];
 
 /// Rooms that may choose a memory ordering, each use with its reason in a comment above it.
-const ORDERING_ROOMS: &[&str] =
-    &["sync", "time/clock", "counter", "gate", "alarm", "snapshot", "store", "engine", "ledger"];
+const ORDERING_ROOMS: &[&str] = &[
+    "sync",
+    "time/clock",
+    "counter",
+    "gate",
+    "alarm",
+    "snapshot",
+    "store",
+    "engine",
+    "ledger",
+    "idempotency",
+];
 const ORDERINGS: &[&str] = &["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 const REASON_WITHIN_LINES: usize = 6;
 

@@ -7,7 +7,8 @@
 //!
 //! | stage | who gives the seat back |
 //! |---|---|
-//! | `Turn`, `Asking`, `Held` | whoever takes it: the call by leaving, the timer, the barrier's end |
+//! | `Turn`, `Asking` | whoever comes first: the call by leaving, the timer, the barrier's end |
+//! | `Held` | the call, by dropping its permit |
 //! | `Polled` | the call, which is polling its request at this moment |
 //! | `Recalled` | the same, when it comes back and finds that its time was up meanwhile |
 //! | `Ending` | whoever took the request out to drop it |
@@ -167,8 +168,8 @@ impl Queues {
         step
     }
 
-    /// Keeps the request of a call until it is polled again. If its time was up meanwhile, drops the
-    /// request and says so; the place is to be left then.
+    /// Keeps the request of a call until it is polled again. If its time was up meanwhile, drops
+    /// the request and says so; the place is to be left then.
     pub(super) fn keep(
         &self,
         user: &OwnerId,

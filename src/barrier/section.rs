@@ -90,14 +90,13 @@ impl<T> Future for Section<T> {
     type Output = Result<T, BarrierError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some((acquire, _)) = &mut self.queued {
-            match Pin::new(acquire).poll(context) {
-                Poll::Pending => return Poll::Pending,
+        if let Some((mut acquire, begin)) = self.queued.take() {
+            match Pin::new(&mut acquire).poll(context) {
+                Poll::Ready(Ok(permit)) => begin(permit),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(permit)) => {
-                    if let Some((_, begin)) = self.queued.take() {
-                        begin(permit);
-                    }
+                Poll::Pending => {
+                    self.queued = Some((acquire, begin));
+                    return Poll::Pending;
                 }
             }
         }

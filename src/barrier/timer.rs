@@ -21,8 +21,8 @@ impl BarrierTimer {
         BarrierTimer { room }
     }
 
-    /// Ends every wait whose deadline is at `now` or before it, also of calls that nobody polls, and
-    /// lets the next calls have their turn. Returns the earliest deadline that remains.
+    /// Ends every wait whose deadline is at `now` or before it, also of calls that nobody polls,
+    /// and lets the next calls have their turn. Returns the earliest deadline that remains.
     ///
     /// It costs a lock for each of the shards, and what ends.
     pub fn turn(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -69,8 +69,7 @@ impl Bell {
     }
 
     fn attach(&self, thread: Thread) {
-        // It may have missed a ring since it began.
-        thread.unpark();
+        // Nothing has rung yet: the barrier is not given out before.
         self.0.lock().thread = Some(thread);
     }
 

@@ -361,3 +361,6 @@ impl Shared {
         (0..COUNTERS).filter_map(line).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

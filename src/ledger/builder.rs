@@ -57,8 +57,8 @@ impl LedgerBuilder {
         }
     }
 
-    /// How many requests in flight, records that wait for the store, and rejected records there may
-    /// be together, at least one. 100,000 by default; each takes about a kilobyte while it is there.
+    /// How many requests in flight, records that wait for the store, and rejected records there
+    /// may be together, at least one. 100,000 by default; each takes about a kilobyte meanwhile.
     pub fn outbox(mut self, capacity: usize) -> Self {
         self.outbox = capacity;
         self

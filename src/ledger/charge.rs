@@ -42,7 +42,8 @@ pub enum Unreserved {
 /// | | charged | recorded as |
 /// |---|---|---|
 /// | [`settle`](Self::settle) | what was used | completed |
-/// | [`settle_partial`](Self::settle_partial), [`settle_failed`](Self::settle_failed) | tokens and money, no request | partial, failed |
+/// | [`settle_partial`](Self::settle_partial) | tokens and money, no request | partial |
+/// | [`settle_failed`](Self::settle_failed) | tokens and money, no request | failed |
 /// | [`unbilled`](Self::unbilled) | nothing | unbilled |
 /// | [`void`](Self::void) | nothing | – |
 /// | dropped before [dispatch](Self::mark_dispatched) | nothing | – |

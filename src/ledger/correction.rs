@@ -57,7 +57,8 @@ impl Ledger {
     ///
     /// Of each limit, what was held is charged already. In a window that is still in force the
     /// charge becomes what was used. A window that is over keeps what was held, and only what was
-    /// used beyond that is charged to the window in force (L8).
+    /// used beyond that is charged to the window in force (L8). A limit that is gone, or that was
+    /// removed with an owner that the record refers to and created again, keeps what was held.
     ///
     /// Blocks while it reads the record; writing is waited for by what is returned.
     ///
@@ -69,7 +70,7 @@ impl Ledger {
         // Before the reading: an owner that is deleted in between counts as deleted after it.
         let (slot, since) = (desk.outbox.slot_in_any_case(), desk.books.deletions());
         let read = |of| self.get(of).map_err(|source| ResolveError::Store { id, source });
-        let Stored { record, postings, .. } = read(id)?.ok_or(ResolveError::Unknown { id })?;
+        let Stored { record, nulled, postings } = read(id)?.ok_or(ResolveError::Unknown { id })?;
         if record.outcome != Outcome::Uncertain {
             return Err(ResolveError::NotUncertain { id, outcome: record.outcome });
         }
@@ -77,6 +78,9 @@ impl Ledger {
         if let Some(by) = read(correction)? {
             return Err(ResolveError::AlreadyResolved { id, by: Box::new(by) });
         }
+        // A reference that was there when it was written and is not there any more: deleted.
+        let deleted = (record.api_key.is_none() && !nulled.api_key)
+            || (record.upstream.is_none() && !nulled.upstream);
         let record = UsageRecord {
             id: correction,
             outcome: Outcome::Correction,
@@ -86,7 +90,7 @@ impl Ledger {
             ..record
         };
         let in_force = |limit: &LimitId, dimension| desk.engine.bill_of(limit, dimension, used);
-        let postings = differences(&postings, in_force);
+        let postings = differences(&postings, deleted, in_force);
         Ok(desk.send(Some(record), postings, Due::Correction, since, slot))
     }
 }
@@ -97,9 +101,11 @@ fn correction_id(corrected: RecordId) -> RecordId {
 }
 
 /// What is charged on top of what was posted, so that it comes to what `in_force` says is used on
-/// each counter, in its window in force.
+/// each counter, in its window in force. With something `deleted`, a limit of another beginning is
+/// taken for another limit of the same id.
 fn differences(
     posted: &[Posting],
+    deleted: bool,
     in_force: impl Fn(&LimitId, Dimension) -> Option<Line>,
 ) -> Vec<Posting> {
     let mut counters: BTreeMap<(&LimitId, Dimension), Vec<&Posting>> = BTreeMap::new();
@@ -109,13 +115,21 @@ fn differences(
     let difference = |((limit, dimension), posted): (_, Vec<&Posting>)| {
         // A limit that is gone keeps what was held.
         let line = in_force(limit, dimension)?;
-        let same_owner = posted.iter().all(|posting| posting.owner == *line.owner());
         let in_it = |posting: &&&Posting| posting.window.start == line.window().start;
-        let here = posted.iter().filter(in_it).map(|posting| posting.amount).sum::<i64>();
-        let there = posted.iter().map(|posting| posting.amount).sum::<i64>() - here;
-        let beyond = signed(line.amount()).saturating_sub(there).max(0);
-        let amount = beyond - here;
-        (same_owner && amount != 0).then(|| posting(&line, amount))
+        let other = |posting: &&Posting| {
+            let began = posting.anchor != line.anchor() && (deleted || in_it(&posting));
+            began || posting.owner != *line.owner()
+        };
+        if posted.iter().any(other) {
+            return None;
+        }
+        let sum = |postings: &mut dyn Iterator<Item = &&Posting>| {
+            postings.fold(0_i64, |sum, posting| sum.saturating_add(posting.amount))
+        };
+        let here = sum(&mut posted.iter().filter(in_it));
+        let there = sum(&mut posted.iter()).saturating_sub(here);
+        let amount = signed(line.amount()).saturating_sub(there).max(0).saturating_sub(here);
+        (amount != 0).then(|| posting(&line, amount))
     };
     counters.into_iter().filter_map(difference).collect()
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::builder::LedgerBuilder;
 use super::charge::{Charge, Unreserved};
+use super::closed::Closed;
 use super::desk::{Desk, posting};
 use super::draft::Draft;
 use super::health::{Health, Rejected};
@@ -16,7 +17,6 @@ use super::record::{Outcome, RecordId};
 use super::restore::Restored;
 use super::settling::Settling;
 use super::store::{Filter, StoreError, Stored, Total};
-use super::writer::Closed;
 use crate::engine::{
     Decision, Engine, LimitUsage, OperatorError, ResetOutcome, Route, Settlement, TopologyError,
 };
@@ -119,8 +119,8 @@ impl Ledger {
     ///
     /// # Cost
     ///
-    /// That of [`Engine::reserve`], one more clock reading, and an allocation. It takes no lock that
-    /// is held while the store is waited for: a store that stalls slows no decision.
+    /// That of [`Engine::reserve`], one more clock reading, and an allocation. It takes no lock
+    /// that is held while the store is waited for: a store that stalls slows no decision.
     pub fn reserve(
         &self,
         route: &Route,

@@ -6,10 +6,10 @@
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
+use super::closed::Closed;
 use super::entry::{Entry, Nulled};
 use super::health::{Health, Rejected, Unpersisted};
 use super::settling::{Answer, Owing};
-use super::writer::Closed;
 use crate::engine::{Bill, Reservation, Settlement};
 use crate::promise::Owed;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,5 @@
 //! What a ledger begins with: the totals of the windows that are open.
 
-use std::collections::HashMap;
-
 use super::builder::StartError;
 use super::store::{LedgerStore, Total};
 use crate::counter::SETTLED_MAX;
@@ -40,7 +38,8 @@ pub(crate) fn restore(
     let mut restoring = Restoring {
         engine,
         document: State { version, exported_at: now, limits: Vec::new() },
-        known: limits.into_iter().map(|limit| (limit.limit.clone(), limit)).collect(),
+        known: limits,
+        next: 0,
         done: Restored::default(),
         error: None,
         progress,
@@ -55,8 +54,10 @@ pub(crate) fn restore(
 
 struct Restoring<'a> {
     engine: &'a Engine,
-    /// The limits of the engine as they are.
-    known: HashMap<LimitId, LimitState>,
+    /// The limits of the engine as they are, by id.
+    known: Vec<LimitState>,
+    /// The place in them of the limit that is likely to be next: totals come in their order.
+    next: usize,
     /// What is to be imported next.
     document: State,
     done: Restored,
@@ -67,11 +68,11 @@ struct Restoring<'a> {
 impl Restoring<'_> {
     fn add(&mut self, total: Total) {
         self.done.totals += 1;
-        let limits = &self.document.limits;
-        let known = self
-            .known
-            .get(&total.limit)
+        let place = self.find(&total.limit);
+        let known = place
+            .map(|place| &self.known[place])
             .filter(|known| known.owner == total.owner && counts(known.kind, total.dimension));
+        let limits = &self.document.limits;
         let Some(known) = known else {
             self.done.unknown += 1;
             return;
@@ -105,6 +106,16 @@ impl Restoring<'_> {
             self.import();
         }
         self.document.limits.push(limit);
+    }
+
+    /// The place of a limit among those of the engine.
+    fn find(&mut self, limit: &LimitId) -> Option<usize> {
+        let is_it = |place: &usize| self.known.get(*place).is_some_and(|l| l.limit == *limit);
+        let near = [self.next.saturating_sub(1), self.next].into_iter().find(is_it);
+        let search = || self.known.binary_search_by(|known| known.limit.cmp(limit)).ok();
+        let place = near.or_else(search)?;
+        self.next = place + 1;
+        Some(place)
     }
 
     fn import(&mut self) {

@@ -30,8 +30,8 @@ use crate::units::Dimension;
 ///   group lands. Both may be. Any other violated constraint is [`StoreError::Rejected`], after one
 ///   attempt, and nothing of the group is written.
 /// - Totals are the sums of the postings, changed in the same transaction. Of a window's end,
-///   anchor and owner, those of the posting written last stand. A total never goes below zero by postings
-///   that memory would book; what is written is written exactly.
+///   anchor and owner, those of the posting written last stand. A total never goes below zero by
+///   postings that memory would book; what is written is written exactly.
 /// - What does not fit into columns of 64 bits with a sign is [`StoreError::Rejected`], never cut:
 ///   more than 2^63 - 1 tokens, requests, or nano-units in a total; instants after the year 2262;
 ///   texts with a NUL. The end of a window is the exception: one after 2262 never comes, so it is

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::backoff::{Backoff, LONGEST};
+use super::closed::Closed;
 use super::desk::Books;
 use super::entry::{Entry, Fate, Nulled, Written};
 use super::health::{Rejected, Unpersisted};
@@ -50,30 +51,6 @@ pub struct Turn {
     pub left: usize,
     /// When the next turn is due. `None` if there is nothing to do until something is queued.
     pub next: Option<Timestamp>,
-}
-
-/// What a ledger left when it was closed.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Closed {
-    /// What was settled and is written nowhere. It is booked in memory, which ends with the
-    /// process.
-    pub unwritten: Vec<Entry>,
-    /// What the store would not take, and why.
-    pub rejected: Vec<Rejected>,
-    /// Charges that were still open. Those that end now are not recorded.
-    pub open_charges: u64,
-    /// Whether the store still had not answered at the deadline. Then what is being written is in
-    /// neither list.
-    pub stalled: bool,
-}
-
-impl Closed {
-    /// Whether everything was written.
-    pub fn is_clean(&self) -> bool {
-        let Closed { unwritten, rejected, open_charges, stalled } = self;
-        unwritten.is_empty() && rejected.is_empty() && *open_charges == 0 && !stalled
-    }
 }
 
 impl Writer {
@@ -335,10 +312,9 @@ impl Writer {
         loop {
             let now = SystemClock.now();
             let turn = self.turn(now);
-            if let Some((deadline, _)) = &self.closing {
-                if turn.left == 0 || *deadline <= now {
-                    break;
-                }
+            let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
+            if self.closing.as_ref().is_some_and(late) {
+                break;
             }
             if self.alone && turn.left == 0 {
                 return;

@@ -42,11 +42,13 @@ impl Failure {
         }
     }
 
-    /// The foreign key that is violated, by name.
-    pub(super) fn foreign_key(&self) -> Option<&str> {
+    /// The foreign key of this table (schema, name) that is violated, by name.
+    pub(super) fn foreign_key_of(&self, (schema, table): (&str, &str)) -> Option<&str> {
         let Failure::Driver(error) = self else { return None };
         let error = of_server(error)?;
-        (*error.code() == SqlState::FOREIGN_KEY_VIOLATION).then_some(error.constraint()?)
+        let of_table = (error.schema(), error.table()) == (Some(schema), Some(table));
+        let violated = *error.code() == SqlState::FOREIGN_KEY_VIOLATION && of_table;
+        violated.then_some(error.constraint()?)
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Session {
     client: Mutex<Option<Client>>,
 }
 
-/// How to connect, as a URL says it.
-pub(super) fn configured(url: &str) -> Result<Config, StoreError> {
+/// How to connect, as a URL says it, under this name if it says none.
+pub(super) fn configured(url: &str, application: &str) -> Result<Config, StoreError> {
     const DOING: &str = "reading the database's URL";
     let rejected = |source| StoreError::Rejected { doing: DOING, constraint: None, source };
     let mut config: Config = url.parse().map_err(|e| rejected(Box::new(e)))?;
@@ -44,7 +44,7 @@ pub(super) fn configured(url: &str) -> Result<Config, StoreError> {
     }
     config.ssl_mode(SslMode::Disable);
     if config.get_application_name().is_none() {
-        config.application_name("tollkeeper");
+        config.application_name(application);
     }
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_WITHIN);
@@ -105,7 +105,7 @@ impl Drop for Session {
 /// Runs the driver on a thread of its own and waits for it: the driver blocks on an async runtime
 /// inside, which panics on a thread that runs another. It takes a few hundredths of the time of a
 /// commit.
-fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| match scope.spawn(work).join() {
         Ok(done) => done,
         Err(panicked) => panic::resume_unwind(panicked),

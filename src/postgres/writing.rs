@@ -3,13 +3,13 @@
 //! It is tried with all references as they are. A reference to an owner that is not registered
 //! violates a foreign key, and which one the server says; PostgreSQL then has given up the whole
 //! transaction. In the next the owners of that column are looked up *and locked* first, so what is
-//! found stays until the commit, and what is not becomes NULL. So each of the two columns fails once
-//! at most, and the third try is the last.
+//! found stays until the commit, and what is not becomes NULL. So each of the two columns fails
+//! once at most, and the third try is the last.
 //!
 //! # No ghosts
 //!
-//! A foreign key's check locks the owner (`FOR KEY SHARE`) until the commit, and a deletion waits for
-//! that. So a deletion sees the totals of every group that refers to the owner and was checked
+//! A foreign key's check locks the owner (`FOR KEY SHARE`) until the commit, and a deletion waits
+//! for that. So a deletion sees the totals of every group that refers to the owner and was checked
 //! before; a group that is checked later waits for the deletion, and finds the owner gone.
 //!
 //! # No deadlocks
@@ -28,6 +28,9 @@ use super::rows::{Charges, Records, uuid};
 use crate::ledger::columns::{WRITING, attempt, total_too_large};
 use crate::ledger::{Entry, Fate, Nulled, Posting, StoreError, UsageRecord, Written};
 
+/// Schema and name of the table of records.
+const TABLE: (&str, &str) = ("tollkeeper", "records");
+
 /// The columns of records that refer to owners, by the names of their foreign keys.
 const REFERENCES: [(&str, Column); 2] =
     [("records_api_key_fkey", Column::ApiKey), ("records_upstream_fkey", Column::Upstream)];
@@ -45,21 +48,17 @@ pub(super) fn write(client: &mut Client, group: &[Entry]) -> Result<Vec<Written>
     let mut violated = Vec::new();
     loop {
         let mut transaction = client.transaction()?;
-        let done = attempted(&mut transaction, group, &violated);
-        match done {
-            Ok(written) => {
-                transaction.commit()?;
-                return Ok(written);
-            }
-            Err(failure) => {
-                let name = failure.foreign_key();
-                let column = REFERENCES.iter().find(|(key, _)| name == Some(key));
-                match column {
-                    Some((_, column)) if !violated.contains(column) => violated.push(*column),
-                    _ => return Err(failure),
-                }
-                transaction.rollback()?;
-            }
+        // A key that someone made deferred is checked by the commit.
+        let done = attempted(&mut transaction, group, &violated)
+            .and_then(|written| Ok(transaction.commit().map(|()| written)?));
+        let failure = match done {
+            Ok(written) => return Ok(written),
+            Err(failure) => failure,
+        };
+        let name = failure.foreign_key_of(TABLE);
+        match REFERENCES.iter().find(|(key, _)| name == Some(key)) {
+            Some((_, column)) if !violated.contains(column) => violated.push(*column),
+            _ => return Err(failure),
         }
     }
 }

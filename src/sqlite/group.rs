@@ -43,7 +43,7 @@ impl<'a> Group<'a> {
         let failed = failed(WRITING);
         let Some(record) = &entry.record else {
             for posting in &entry.postings {
-                self.sums.add(posting).map_err(&failed)?;
+                self.sums.add(posting, None).map_err(&failed)?;
             }
             return Ok(Written { fate: Fate::Now, nulled: Nulled::default() });
         };
@@ -53,7 +53,7 @@ impl<'a> Group<'a> {
         }
         let seq = self.connection.last_insert_rowid();
         for posting in entry.kept(nulled) {
-            let window = self.sums.add(posting).map_err(&failed)?;
+            let window = self.sums.add(posting, Some(seq)).map_err(&failed)?;
             self.posting.execute([seq, window, posting.amount]).map_err(&failed)?;
         }
         Ok(Written { fate: Fate::Now, nulled })

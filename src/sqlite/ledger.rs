@@ -137,7 +137,7 @@ impl Sqlite {
 }
 
 /// Does something in a transaction that nobody else writes beside, and commits it.
-fn in_transaction<T>(
+pub(super) fn in_transaction<T>(
     connection: &mut Connection,
     doing: &'static str,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
@@ -203,7 +203,8 @@ pub(super) fn query(filter: &Filter) -> String {
     charges.extend(filter.window_start.map(|_| "w.window_start = ?6"));
     if !charges.is_empty() {
         query += " AND seq IN (SELECT p.record FROM windows AS w \
-            JOIN postings AS p ON p.window_id = w.id WHERE ";
+            CROSS JOIN postings AS p ON p.window_id = w.id \
+            AND p.record BETWEEN w.first_record AND w.last_record WHERE ";
         query += &charges.join(" AND ");
         query += ")";
     }
@@ -220,8 +221,9 @@ pub(super) const LAST_OF_OWNER: &str = "SELECT limit_id, dimension FROM windows 
 pub(super) const RETIRE: &str = "UPDATE windows SET standing = 0, settled = 0 \
     WHERE standing > 0 AND (owner = ?1 OR pair_first = ?1 OR pair_second = ?1)";
 
-pub(super) const PROMOTE: &str = "UPDATE windows SET standing = 2 WHERE id = (SELECT id FROM windows \
-    WHERE limit_id = ?1 AND dimension = ?2 AND standing > 0 ORDER BY window_start DESC LIMIT 1)";
+pub(super) const PROMOTE: &str = "UPDATE windows SET standing = 2 WHERE id = \
+    (SELECT id FROM windows WHERE limit_id = ?1 AND dimension = ?2 AND standing > 0 \
+    ORDER BY window_start DESC LIMIT 1)";
 
 pub(super) const PURGE_POSTINGS: &str = "DELETE FROM postings WHERE record IN \
     (SELECT seq FROM records WHERE settled_at < ?1 ORDER BY settled_at, seq LIMIT ?2)";

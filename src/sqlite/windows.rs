@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
+use super::row::malformed;
 use crate::id::{LimitId, OwnerId};
 use crate::ledger::columns::{self, instant};
 use crate::ledger::{Posting, StoreError};
@@ -13,9 +14,9 @@ use crate::units::Dimension;
 /// How many numbers of windows are kept at hand; when there are more, all are forgotten.
 const KNOWN_MAX: usize = 100_000;
 
-/// The numbers of windows that were charged lately. A row of `windows` is never deleted, so a number
-/// stays right whatever other processes do; what was written in a transaction that is rolled back
-/// must be forgotten.
+/// The numbers of windows that were charged lately. A row of `windows` is never deleted, so a
+/// number stays right whatever other processes do; what was written in a transaction that is rolled
+/// back must be forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     known: HashMap<Description, i64>,
@@ -45,6 +46,8 @@ struct Sum<'a> {
     amount: i128,
     /// Which addition of the group was its last: in this order windows are described.
     last: usize,
+    /// The first and the last record of the group that charge it.
+    records: Option<(i64, i64)>,
     posting: &'a Posting,
 }
 
@@ -69,13 +72,17 @@ impl<'a> Sums<'a> {
         })
     }
 
-    /// Adds a posting to its window's sum, and says the window's number.
-    pub(super) fn add(&mut self, posting: &'a Posting) -> Result<i64> {
+    /// Adds a posting of a record to its window's sum, and says the window's number.
+    pub(super) fn add(&mut self, posting: &'a Posting, record: Option<i64>) -> Result<i64> {
         let id = self.number(posting)?;
         self.added += 1;
-        let sum = self.sums.entry(id).or_insert(Sum { amount: 0, last: 0, posting });
+        let sum = self.sums.entry(id).or_insert(Sum { amount: 0, last: 0, records: None, posting });
         sum.amount += i128::from(posting.amount);
         sum.last = self.added;
+        if let Some(record) = record {
+            // Records of a group are numbered in its order.
+            sum.records = Some((sum.records.map_or(record, |(first, _)| first), record));
+        }
         Ok(id)
     }
 
@@ -119,12 +126,16 @@ impl<'a> Sums<'a> {
         for (id, sum) in sums {
             let too_large = |_| columns::total_too_large(sum.posting);
             let amount = i64::try_from(sum.amount).map_err(too_large)?;
-            let mut changed = add.execute([id, amount]).map_err(&failed)?;
+            let (first, last) = sum.records.unzip();
+            let mut changed = add.execute(params![id, amount, first, last]).map_err(&failed)?;
             if changed == 0 {
                 stand(connection, id, sum.posting).map_err(&failed)?;
-                changed = add.execute([id, amount]).map_err(&failed)?;
+                changed = add.execute(params![id, amount, first, last]).map_err(&failed)?;
             }
-            debug_assert_eq!(changed, 1, "a window that stands has a total");
+            if changed == 0 {
+                // Somebody else has deleted the row, or what is known of it is wrong.
+                return Err(malformed(columns::WRITING, "windows", format_args!("no row {id}")));
+            }
         }
         Ok(())
     }
@@ -170,7 +181,10 @@ const INSERT: &str = "INSERT INTO windows \
     (limit_id, dimension, window_start, window_end, anchor, owner, standing, settled) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
 
-const ADD: &str = "UPDATE windows SET settled = settled + ?2 WHERE id = ?1 AND standing > 0";
+const ADD: &str = "UPDATE windows SET settled = settled + ?2, \
+    first_record = coalesce(min(first_record, ?3), first_record, ?3), \
+    last_record = coalesce(max(last_record, ?4), last_record, ?4) \
+    WHERE id = ?1 AND standing > 0";
 
 const STANDING_FROM: &str = "SELECT window_start, id, standing, settled FROM windows \
     WHERE limit_id = ?1 AND dimension = ?2 AND window_start >= ?3 AND standing > 0 \

@@ -1,1 +1,126 @@
-//! TBD
+//! Owners are deleted while requests of theirs are in flight, and others come to exist.
+
+use tollkeeper::{Budget, Dimension, Draft, LedgerStore, RemoveError, TopologyError};
+
+use crate::kit::{nanos, owner, per};
+use crate::scene::{Scene, draft, scene, topology, usage};
+
+#[test]
+fn a_reference_that_another_process_deleted_is_not_charged_and_the_rest_is() {
+    let mut scene = scene();
+    scene.kit.limit("key:other", "other", Budget::new(nanos(1_000), per("1h")));
+    let first = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    let route = scene.kit.route(&["key:other"]);
+    let draft = Draft::new().api_key(&owner("key:other")).upstream(&owner("provider:p"));
+    let second = scene.ledger.reserve(&route, &usage(50, 5), draft).unwrap();
+    let second = second.settle(&usage(40, 4));
+    assert!(scene.store.delete(&owner("key:k")).unwrap());
+
+    let receipt = scene.written(first);
+    assert!(receipt.nulled.api_key && !receipt.nulled.upstream);
+    let record = receipt.record.unwrap();
+    assert_eq!((record.api_key, record.upstream), (None, Some(owner("provider:p"))));
+    assert!(!scene.written(second).nulled.any());
+    // No ghost quota: what is not in the store is not in memory.
+    scene.assert_even([0, 0, 0, 60]);
+    assert_eq!(
+        (scene.kit.counts("other"), scene.history("other", Dimension::Money)),
+        ((40, 0), vec![40])
+    );
+    assert_eq!(scene.ledger.health().nulled, 1);
+}
+
+#[test]
+fn both_references_may_be_deleted() {
+    let mut scene = scene();
+    let settling = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    scene.store.delete(&owner("key:k")).unwrap();
+    scene.store.delete(&owner("provider:p")).unwrap();
+    let receipt = scene.written(settling);
+    assert!(receipt.nulled.api_key && receipt.nulled.upstream);
+    scene.assert_even([0, 0, 0, 60]);
+}
+
+#[test]
+fn an_owner_that_was_removed_and_created_again_begins_at_zero() {
+    let mut scene = scene();
+    let before = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    scene.written(before);
+    let in_flight = scene.charge(&usage(100, 10));
+    assert_eq!(scene.ledger.remove_owner(&owner("key:k")).unwrap().len(), 2);
+    topology(&scene.kit);
+    assert_eq!((scene.memory(), scene.stored()), ([0, 0, 0, 60], [0, 0, 0, 60]));
+
+    // What was in flight belongs to the owner that is gone, whatever has its name now.
+    let in_flight = in_flight.settle(&usage(30, 3));
+    let receipt = scene.written(in_flight);
+    assert!(receipt.nulled.api_key);
+    assert_eq!(receipt.record.unwrap().api_key, None);
+    scene.assert_even([0, 0, 0, 90]);
+
+    // The new one is known to the store as soon as it is charged.
+    let anew = scene.charge(&usage(100, 10)).settle(&usage(5, 5));
+    assert!(!scene.written(anew).nulled.any());
+    scene.assert_even([5, 5, 1, 95]);
+}
+
+#[test]
+fn what_was_booked_unwritten_for_an_owner_that_is_gone_is_not_taken_from_the_new_one() {
+    let mut scene = scene();
+    scene.store.fail(&[crate::scene::Fault::Before]);
+    let old = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    let next = scene.turn().next.unwrap();
+    scene.ledger.remove_owner(&owner("key:k")).unwrap();
+    topology(&scene.kit);
+    let route = scene.kit.route(&["key:k", "provider:p"]);
+    let new = scene.ledger.record(&route, &usage(70, 7), draft());
+    scene.kit.clock.set(next);
+    assert!(scene.written(old).nulled.api_key);
+    scene.written(new);
+    scene.assert_even([70, 7, 1, 130]);
+}
+
+#[test]
+fn an_owner_that_no_record_refers_to_is_left_out_once_it_is_removed() {
+    let mut scene = scene();
+    let limit = |scene: &Scene| {
+        scene.kit.limit("customer:c", "customer", Budget::new(nanos(1_000), per("1h")));
+    };
+    limit(&scene);
+    let route = scene.kit.route(&["key:k", "customer:c"]);
+    let charge = scene.ledger.reserve(&route, &usage(100, 10), draft()).unwrap();
+    scene.ledger.remove_owner(&owner("customer:c")).unwrap();
+    limit(&scene);
+    let settling = charge.settle(&usage(60, 6));
+    assert!(!scene.written(settling).nulled.any());
+    assert_eq!(scene.kit.counts("customer"), (0, 0));
+    assert_eq!(scene.history("customer", Dimension::Money), []);
+    scene.assert_even([60, 6, 1, 60]);
+}
+
+#[test]
+fn an_owner_that_cannot_be_removed_stays_in_the_store() {
+    let mut scene = scene();
+    let settling = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    scene.written(settling);
+    let error = scene.ledger.remove_owner(&owner("team:t")).unwrap_err();
+    let RemoveError::Engine(TopologyError::HasChildren { .. }) = error else { panic!("{error}") };
+    let error = scene.ledger.remove_owner(&owner("team:none")).unwrap_err();
+    let RemoveError::Engine(TopologyError::UnknownOwner { .. }) = error else { panic!("{error}") };
+    scene.assert_even([60, 6, 1, 60]);
+}
+
+#[test]
+fn an_owner_that_comes_to_exist_later_is_registered_before_it_is_referred_to() {
+    let mut scene = scene();
+    scene.kit.limit("key:new", "new", Budget::new(nanos(1_000), per("1h")));
+    let route = scene.kit.route(&["key:new"]);
+    let draft = Draft::new().api_key(&owner("key:new")).upstream(&owner("provider:unknown"));
+    let charge = scene.ledger.reserve(&route, &usage(9, 9), draft).unwrap();
+    let settling = charge.settle(&usage(8, 8));
+    let receipt = scene.written(settling);
+    // What the engine does not know either is no owner.
+    assert!(!receipt.nulled.api_key && receipt.nulled.upstream);
+    assert_eq!(scene.history("new", Dimension::Money), [8]);
+    assert_eq!(scene.kit.counts("new"), (8, 0));
+}

@@ -1,1 +1,146 @@
-//! TBD
+//! Memory and the store are compared, and memory is corrected by what is seen twice.
+
+use std::sync::Arc;
+
+use tollkeeper::{Dimension, Drift};
+
+use crate::kit::{id, minute};
+use crate::scene::{FORBIDDEN, Fault, Scene, draft, scene, scene_on, usage};
+
+/// Memory, the store and the correction of each drift.
+fn drifts(scene: &Scene) -> Vec<(String, Dimension, i64, i64, i64)> {
+    let found = scene.ledger.reconcile().unwrap();
+    assert!(found.quiet);
+    let told = |d: Drift| (d.limit.to_string(), d.dimension, d.memory, d.ledger, d.repaired);
+    let mut drifts: Vec<_> = found.drifts.into_iter().map(told).collect();
+    drifts.sort_unstable();
+    drifts
+}
+
+fn spend(scene: &mut Scene, money: u64, tokens: u64) {
+    let settling = scene.charge(&usage(money, tokens)).settle(&usage(money, tokens));
+    scene.written(settling);
+}
+
+#[test]
+fn what_is_even_is_left_alone() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 6);
+    // Held and in windows that are over: neither is settled in a window in force.
+    let _open = scene.charge(&usage(5, 5));
+    for _ in 0..3 {
+        let found = scene.ledger.reconcile().unwrap();
+        assert!(found.quiet && found.drifts.is_empty(), "{found:?}");
+        assert_eq!(found.compared, 4);
+        scene.kit.advance(minute());
+    }
+    assert_eq!(scene.memory(), [60, 0, 1, 60]);
+}
+
+#[test]
+fn a_process_learns_what_another_one_spent() {
+    let mut one = scene();
+    let mut other = scene_on(Arc::clone(&one.store));
+    spend(&mut one, 60, 6);
+    spend(&mut other, 5, 1);
+    let first = drifts(&other);
+    assert_eq!(first[0], ("money".to_owned(), Dimension::Money, 5, 65, 0));
+    assert_eq!(other.memory(), [5, 1, 1, 5]);
+    assert_eq!(drifts(&other)[0].4, 60);
+    other.assert_even([65, 7, 2, 65]);
+    assert_eq!(drifts(&other), []);
+    // The other way round.
+    drifts(&one);
+    drifts(&one);
+    one.assert_even([65, 7, 2, 65]);
+}
+
+#[test]
+fn of_two_differences_the_smaller_is_corrected() {
+    let mut one = scene();
+    let mut other = scene_on(Arc::clone(&one.store));
+    spend(&mut one, 60, 0);
+    drifts(&other);
+    spend(&mut one, 40, 0);
+    assert_eq!(drifts(&other)[0], ("money".to_owned(), Dimension::Money, 0, 100, 60));
+    // What is left has been seen once.
+    assert_eq!(drifts(&other)[0], ("money".to_owned(), Dimension::Money, 60, 100, 40));
+    other.turn();
+    other.assert_even([100, 0, 2, 100]);
+}
+
+#[test]
+fn what_was_booked_past_the_ledger_is_taken_off() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 6);
+    scene.kit.bump(&["key:k"], &usage(30, 3));
+    drifts(&scene);
+    assert_eq!(scene.memory(), [90, 9, 2, 90]);
+    assert_eq!(drifts(&scene)[0].4, -30);
+    scene.assert_even([60, 6, 1, 60]);
+}
+
+#[test]
+fn a_drift_that_turns_round_is_not_corrected() {
+    let mut one = scene();
+    let other = scene_on(Arc::clone(&one.store));
+    spend(&mut one, 60, 0);
+    drifts(&other);
+    other.kit.bump(&["key:k"], &usage(100, 0));
+    assert!(drifts(&other).iter().all(|drift| drift.4 == 0 || drift.1 == Dimension::Requests));
+    assert_eq!(other.memory()[0], 100);
+}
+
+#[test]
+fn a_window_that_has_ended_since_is_not_corrected() {
+    let mut one = scene();
+    let mut other = scene_on(Arc::clone(&one.store));
+    spend(&mut one, 60, 6);
+    drifts(&other);
+    other.kit.advance(minute());
+    let tokens = |drift: &(String, Dimension, i64, i64, i64)| drift.1 == Dimension::Tokens;
+    assert!(!drifts(&other).iter().any(tokens));
+    other.turn();
+    other.assert_even([60, 0, 1, 60]);
+}
+
+#[test]
+fn nothing_is_compared_while_something_is_on_its_way() {
+    let mut scene = scene();
+    scene.kit.bump(&["key:k"], &usage(30, 3));
+    drifts(&scene);
+    scene.store.fail(&[Fault::Before]);
+    scene.charge(&usage(1, 1)).settle(&usage(1, 1)).forget();
+    let quiet = |scene: &Scene| scene.ledger.reconcile().unwrap().quiet;
+    assert!(!quiet(&scene));
+    let next = scene.turn().next.unwrap();
+    assert!(!quiet(&scene));
+    scene.kit.clock.set(next);
+    scene.drain();
+    assert!(quiet(&scene));
+    scene.assert_even([1, 1, 1, 1]);
+}
+
+#[test]
+fn what_was_rejected_is_no_drift_until_it_is_taken_away() {
+    let mut scene = scene();
+    scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)).settle(&usage(2, 2)).forget();
+    scene.drain();
+    assert_eq!((drifts(&scene), drifts(&scene)), (vec![], vec![]));
+    scene.ledger.take_rejected();
+    drifts(&scene);
+    drifts(&scene);
+    scene.assert_even([0; 4]);
+}
+
+#[test]
+fn a_reset_of_another_process_is_not_mistaken_for_a_drift() {
+    let mut one = scene();
+    spend(&mut one, 60, 6);
+    let other = scene_on(Arc::clone(&one.store));
+    one.kit.clock.advance(crate::kit::second());
+    let (_, settling) = one.ledger.reset(&id("money"), None).unwrap();
+    one.written(settling);
+    assert_eq!((drifts(&other), drifts(&other)), (vec![], vec![]));
+    assert_eq!(other.memory(), [60, 6, 1, 60]);
+}

@@ -1,7 +1,7 @@
 //! An engine with a ledger that is turned by hand, and a store whose faults are told beforehand.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Faulty {
     /// Whether calls of `write` wait.
     pub stalled: Mutex<bool>,
     pub resumed: Condvar,
+    /// Whether the forbidden model is accepted.
+    pub permissive: AtomicBool,
 }
 
 /// The model whose records are rejected.
@@ -66,7 +68,7 @@ impl LedgerStore for Faulty {
         let forbidden = |entry: &Entry| {
             entry.record.as_ref().is_some_and(|record| record.model.as_deref() == Some(FORBIDDEN))
         };
-        if group.iter().any(forbidden) {
+        if !self.permissive.load(Ordering::Relaxed) && group.iter().any(forbidden) {
             return Err(StoreError::Rejected {
                 doing: "writing",
                 constraint: Some("no_forbidden_model".to_owned()),

@@ -1,1 +1,144 @@
-//! TBD
+//! The same with the writer's thread, on the machine's clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tollkeeper::{Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route};
+
+use crate::scene::{Fault, Faulty, usage};
+
+struct Threaded {
+    engine: Engine,
+    ledger: Ledger,
+    store: Arc<Faulty>,
+    key: OwnerId,
+    route: Route,
+}
+
+fn threaded() -> Threaded {
+    let (engine, store) = (Engine::new(), Arc::<Faulty>::default());
+    let key: OwnerId = "key:k".parse().unwrap();
+    engine.upsert_owner(&key, &[]).unwrap();
+    let budget = Budget::new("$1000".parse().unwrap(), "1Y".parse().unwrap());
+    engine.upsert_limit(&key, &LimitId::new("money").unwrap(), budget).unwrap();
+    let ledger = Ledger::builder(&engine).start(Arc::clone(&store)).unwrap();
+    let route = engine.route(std::slice::from_ref(&key));
+    Threaded { engine, ledger, store, key, route }
+}
+
+impl Threaded {
+    fn spend(&self, money: u64) -> tollkeeper::Settling {
+        let draft = Draft::new().api_key(&self.key);
+        let mut charge = self.ledger.reserve(&self.route, &usage(money, 0), draft).unwrap();
+        charge.mark_dispatched();
+        charge.settle(&usage(money, 0))
+    }
+
+    fn settled(&self) -> u64 {
+        self.engine.usage(&LimitId::new("money").unwrap()).unwrap().counters[0].settled
+    }
+
+    fn stored(&self) -> i64 {
+        let totals = self.ledger.totals(&LimitId::new("money").unwrap()).unwrap();
+        totals.iter().map(|total| total.settled).sum()
+    }
+}
+
+#[test]
+fn threads_wait_for_what_they_settle_and_share_groups() {
+    let scene = threaded();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..250 {
+                    assert_eq!(scene.spend(3).wait().unwrap().fate, Fate::Now);
+                }
+            });
+        }
+    });
+    assert_eq!((scene.settled(), scene.stored()), (3_000, 3_000));
+    assert_eq!(scene.ledger.records(&Filter::default(), None, 2_000).unwrap().len(), 1_000);
+    let closed = scene.ledger.close(Duration::from_secs(30));
+    assert!(closed.is_clean(), "{closed:?}");
+}
+
+#[test]
+fn a_store_that_stalls_slows_no_decision() {
+    let scene = threaded();
+    scene.store.stall(true);
+    let first = scene.spend(1);
+    while scene.store.groups.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    // The writer is in the store now, and stays there.
+    let rest: Vec<_> = (0..1_000).map(|_| scene.spend(1)).collect();
+    assert_eq!(scene.ledger.health().queued, 1_001);
+    scene.store.stall(false);
+    first.wait().unwrap();
+    rest.into_iter().for_each(|settling| assert!(settling.wait().unwrap().is_written()));
+    assert_eq!((scene.settled(), scene.stored()), (1_001, 1_001));
+    // All that gathered meanwhile went in a few groups.
+    assert!(scene.store.groups.lock().unwrap().len() <= 4);
+}
+
+#[test]
+fn a_store_that_comes_back_gets_everything() {
+    let scene = threaded();
+    scene.store.fail(&[Fault::Before, Fault::After]);
+    let settling = scene.spend(5);
+    assert!(settling.wait().unwrap().is_written());
+    assert_eq!((scene.settled(), scene.stored()), (5, 5));
+    let health = scene.ledger.health();
+    assert_eq!((health.written, health.attempts), (1, 3));
+}
+
+#[test]
+fn closing_waits_for_what_is_queued() {
+    let scene = threaded();
+    for _ in 0..100 {
+        scene.spend(1).forget();
+    }
+    scene.store.fail(&[Fault::Before]);
+    let closed = scene.ledger.close(Duration::from_secs(30));
+    assert!(closed.is_clean(), "{closed:?}");
+    assert_eq!((scene.settled(), scene.stored()), (100, 100));
+    // A second time there is nothing to close.
+    assert!(scene.ledger.close(Duration::from_secs(30)).is_clean());
+}
+
+#[test]
+fn closing_gives_up_at_the_deadline() {
+    let scene = threaded();
+    scene.store.fail(&[Fault::Before; 100]);
+    let settling = scene.spend(1);
+    let closed = scene.ledger.close(Duration::from_millis(20));
+    assert_eq!((closed.unwritten.len(), closed.stalled), (1, false));
+    assert!(settling.wait().is_err());
+
+    let scene = threaded();
+    scene.store.stall(true);
+    scene.spend(1).forget();
+    while scene.store.groups.lock().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    let began = Instant::now();
+    let closed = scene.ledger.close(Duration::from_millis(20));
+    assert!(closed.stalled && began.elapsed() < Duration::from_secs(20));
+    scene.store.stall(false);
+}
+
+#[test]
+fn what_is_queued_is_written_when_all_handles_are_gone() {
+    let Threaded { ledger, store, route, key, .. } = threaded();
+    let mut charge = ledger.reserve(&route, &usage(7, 0), Draft::new().api_key(&key)).unwrap();
+    charge.mark_dispatched();
+    let settling = charge.settle(&usage(7, 0));
+    drop(ledger);
+    assert!(settling.wait().unwrap().is_written());
+    // The thread ends, and lets go of the store.
+    let until = Instant::now() + Duration::from_secs(30);
+    while Arc::strong_count(&store) > 1 {
+        assert!(Instant::now() < until, "the writer goes on");
+        std::thread::yield_now();
+    }
+}

@@ -69,6 +69,18 @@ fn both_references_may_be_gone_and_the_rest_of_the_group_lands() {
 }
 
 #[test]
+fn a_reference_that_is_checked_at_the_commit_may_be_gone_as_well() {
+    let Some(server) = server::shared() else { return };
+    let url = server.database();
+    let store = Postgres::connect(&url).expect("a store");
+    let defer = "ALTER TABLE tollkeeper.records
+        ALTER CONSTRAINT records_api_key_fkey DEFERRABLE INITIALLY DEFERRED";
+    server::connect(&url).batch_execute(defer).expect("deferred");
+    assert_eq!(write_one(&store, &entry("gone")).nulled, BOTH);
+    assert_eq!([KEY, UPSTREAM, TEAM].map(|of| total(&store, of)), [None, None, Some(5)]);
+}
+
+#[test]
 fn a_write_waits_for_a_deletion_under_way_and_goes_by_its_end() {
     let Some(server) = server::shared() else { return };
     let url = server.database();
@@ -100,7 +112,11 @@ fn a_deletion_waits_for_a_write_under_way_and_leaves_no_ghost() {
     let store = Postgres::connect(&url).expect("a store");
     let other = Postgres::connect(&url).expect("another store");
     register(&store);
-    write_one(&store, &entry("first"));
+    // Only the team has a total yet: that of the key is one that a deletion cannot see before the
+    // write is committed.
+    let mut first = entry("first");
+    first.postings.retain(|posting| posting.owner == owner(TEAM));
+    write_one(&store, &first);
     let (mut locking, mut watching) = (server::connect(&url), server::connect(&url));
 
     // The write stops at the team's total: its records are checked, its totals not written.
@@ -152,4 +168,57 @@ fn a_foreign_key_of_someone_else_is_reported_as_it_is_after_one_try() {
     assert_eq!(source.code(), Some(&SqlState::FOREIGN_KEY_VIOLATION));
     assert_eq!(tries(&mut client), 1);
     assert_eq!(total(&store, TEAM), None);
+}
+
+#[test]
+fn a_foreign_key_of_the_same_name_on_another_table_is_none_of_ours() {
+    let Some(server) = server::shared() else { return };
+    let url = server.database();
+    let store = Postgres::connect(&url).expect("a store");
+    register(&store);
+    let mut client = server::connect(&url);
+    let theirs = "
+        CREATE TABLE others (id text PRIMARY KEY);
+        CREATE TABLE records (id text CONSTRAINT records_api_key_fkey REFERENCES others);
+        CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO public.records VALUES (NEW.api_key); RETURN NEW; END $$;
+        CREATE TRIGGER copy AFTER INSERT ON tollkeeper.records
+            FOR EACH ROW EXECUTE FUNCTION copy();";
+    client.batch_execute(theirs).expect("a trigger");
+    client.batch_execute(COUNT_TRIES).expect("a trigger");
+    let error = store.write(&[entry("copied")]).expect_err("their constraint");
+    assert!(matches!(error, StoreError::Rejected { .. }), "{error:?}");
+    assert_eq!(tries(&mut client), 1);
+}
+
+#[test]
+fn errors_are_told_apart_by_their_codes_whatever_they_say() {
+    let Some(server) = server::shared() else { return };
+    let url = server.database();
+    let store = Postgres::connect(&url).expect("a store");
+    register(&store);
+    let mut client = server::connect(&url);
+    let unavailable = ["53100", "53200", "40001", "40P01", "25006", "55P03", "57014", "58030"];
+    let rejected = ["22003", "23505", "23514", "44000", "54000", "P0001"];
+    let unavailable = unavailable.map(|code| (code, true));
+    let rejected = rejected.map(|code| (code, false));
+    for (code, transient) in unavailable.into_iter().chain(rejected) {
+        let fail = format!(
+            "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'violates foreign key constraint \"records_api_key_fkey\"'
+                    USING ERRCODE = '{code}', CONSTRAINT = 'records_api_key_fkey';
+            END $$;
+            DROP TRIGGER IF EXISTS fail ON tollkeeper.records;
+            CREATE TRIGGER fail BEFORE INSERT ON tollkeeper.records
+                FOR EACH ROW EXECUTE FUNCTION fail();"
+        );
+        client.batch_execute(&fail).expect("a trigger");
+        let error = store.write(&[entry("fails")]).expect_err("the trigger fails");
+        assert_eq!(error.is_transient(), transient, "{code}: {error:?}");
+        if let StoreError::Rejected { constraint, .. } = error {
+            assert_eq!(constraint.as_deref(), Some("records_api_key_fkey"));
+        }
+    }
+    client.batch_execute("DROP TRIGGER fail ON tollkeeper.records").expect("dropped");
+    assert_eq!(write_one(&store, &entry("fails")).fate, Fate::Now);
 }

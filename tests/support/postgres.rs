@@ -217,7 +217,7 @@ fn new_directory() -> PathBuf {
 /// A command run as the server's user: PostgreSQL refuses to run as root.
 fn as_server(program: &Path) -> Command {
     let words = as_server_args(program);
-    let mut command = Command::new(&words[0]);
+    let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     command
 }

@@ -76,7 +76,12 @@ fn door_examples() -> Vec<Example> {
             &["1: only store, ledger, idempotency, barrier, sqlite, postgres may"],
         ),
         example(rule, "src/window.rs", "type D = chrono::NaiveDate;", &["1: only time may"]),
-        example(rule, "src/engine.rs", "let t = Instant::now();", &["1: only time/clock may"]),
+        example(
+            rule,
+            "src/engine.rs",
+            "let t = Instant::now();",
+            &["1: only time/clock, postgres/locks may"],
+        ),
         example(rule, "src/time.rs", "let t = std::time::SystemTime::now();", &["1: SystemTime"]),
         example(rule, "src/units/money.rs", "use rust_decimal::Decimal;", &["1: units/decimal"]),
         example(rule, "src/engine.rs", "use crossbeam_channel as c;", &["1: engine/events"]),

@@ -55,6 +55,8 @@ CREATE TABLE windows (
     standing INTEGER NOT NULL,                -- 0 no total (replaced, or its owner was deleted);
                                               -- 1 a total; 2 the total of the counter's last window
     settled INTEGER NOT NULL,                 -- the total, and 0 where there is none
+    first_record INTEGER,                     -- the records that charge it have a seq from this
+    last_record INTEGER,                      -- to this; NULL where none does
     pair_first TEXT AS (CASE WHEN instr(owner, '&') THEN substr(owner, 1, instr(owner, '&') - 1) END),
     pair_second TEXT AS (CASE WHEN instr(owner, '&') THEN substr(owner, instr(owner, '&') + 1) END)
 ) STRICT;
@@ -70,13 +72,12 @@ CREATE INDEX windows_pair_first ON windows (pair_first) WHERE pair_first IS NOT 
 CREATE INDEX windows_pair_second ON windows (pair_second) WHERE pair_second IS NOT NULL;
 CREATE INDEX windows_start ON windows (window_start);
 
--- What a record charges to a window.
+-- What a record charges to a window. There is no index the other way: its pages would be as many as
+-- the windows charged at the time, and writing them costs more than all the rest. Readers find the
+-- records of a window between its first and its last, which lie together.
 CREATE TABLE postings (
     record INTEGER NOT NULL,                  -- records.seq
     window_id INTEGER NOT NULL,               -- windows.id
     amount INTEGER NOT NULL,
     PRIMARY KEY (record, window_id)
 ) STRICT, WITHOUT ROWID;
-
--- Readers find the records that charge a window.
-CREATE INDEX postings_window ON postings (window_id, record);

@@ -1,0 +1,28 @@
+//! What is left when a ledger is closed.
+
+use super::entry::Entry;
+use super::health::Rejected;
+
+/// What a ledger left when it was closed.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Closed {
+    /// What was settled and is written nowhere. It is booked in memory, which ends with the
+    /// process.
+    pub unwritten: Vec<Entry>,
+    /// What the store would not take, and why.
+    pub rejected: Vec<Rejected>,
+    /// Charges that were still open. Those that end now are not recorded.
+    pub open_charges: u64,
+    /// Whether the store still had not answered at the deadline. Then what is being written is in
+    /// neither list.
+    pub stalled: bool,
+}
+
+impl Closed {
+    /// Whether everything was written.
+    pub fn is_clean(&self) -> bool {
+        let Closed { unwritten, rejected, open_charges, stalled } = self;
+        unwritten.is_empty() && rejected.is_empty() && *open_charges == 0 && !stalled
+    }
+}

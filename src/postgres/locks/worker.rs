@@ -1,0 +1,146 @@
+//! A thread with a connection, on which one lock at a time is waited for and held.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+
+use ::postgres::error::SqlState;
+use ::postgres::{Client, Config, Error, NoTls};
+
+use super::pool::Pool;
+use super::ticket::Ticket;
+use crate::barrier::{LockError, Loss, RemoteGuard};
+use crate::sync::Arc;
+
+/// Sessions may stay within a transaction, for as long as a call takes. Not every server has all of
+/// these settings.
+const SETTINGS: &str = "
+    SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
+        ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')";
+
+/// A lock that is held, until it is dropped.
+pub(super) struct Held {
+    loss: Loss,
+    /// Dropping it ends the wait of the worker for the release.
+    _release: Sender<()>,
+}
+
+impl RemoteGuard for Held {
+    fn loss(&self) -> &Loss {
+        &self.loss
+    }
+}
+
+pub(super) fn connect(config: &Config) -> Result<Client, Error> {
+    let mut client = config.connect(NoTls)?;
+    client.batch_execute(SETTINGS)?;
+    Ok(client)
+}
+
+/// Serves tickets, until there are none for a while.
+pub(super) fn work(pool: &Arc<Pool>, client: Option<Client>, first: Option<Arc<Ticket>>) {
+    /// Counts down however the thread ends, after its connection is closed.
+    struct Ending<'a>(&'a Arc<Pool>, Option<Client>);
+    impl Drop for Ending<'_> {
+        fn drop(&mut self) {
+            drop(self.1.take());
+            self.0.worker_ended();
+        }
+    }
+    let mut ending = Ending(pool, client);
+    let mut next = first.or_else(|| pool.next());
+    while let Some(ticket) = next {
+        serve(pool, &mut ending.1, &ticket);
+        next = pool.next();
+    }
+}
+
+/// One ticket, to the end of its lock. Leaves a connection only if nothing is open on it.
+fn serve(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) {
+    if ticket.left().is_none() {
+        pool.leave(ticket);
+        ticket.answer(Err(LockError::Timeout));
+        return;
+    }
+    let asked = ask(pool, kept, ticket);
+    pool.leave(ticket);
+    let loss = Loss::new();
+    let (release, released) = channel();
+    let answer = asked.map(|()| Held { loss: loss.clone(), _release: release });
+    let granted = answer.is_ok();
+    if !ticket.answer(answer) {
+        // The server may be told at any moment to stop whatever this connection does.
+        *kept = None;
+    } else if granted && !hold(pool, kept, &released) {
+        loss.tell();
+        *kept = None;
+    }
+    // The transaction's end is the lock's, and must be known before the connection is used again.
+    *kept = kept.take().and_then(rolled_back);
+}
+
+/// Waits for the lock. Afterwards a connection is there only if it can be rolled back: of an error,
+/// none if it was the connection's own.
+fn ask(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) -> Result<(), LockError> {
+    let mut idled = kept.is_some();
+    loop {
+        let left = ticket.left().ok_or(LockError::Timeout)?;
+        let mut client = match kept.take() {
+            Some(client) => client,
+            None => {
+                let mut config = pool.config.clone();
+                let within = config.get_connect_timeout().copied().unwrap_or(left);
+                config.connect_timeout(within.min(left));
+                connect(&config).map_err(unavailable)?
+            }
+        };
+        if !ticket.begin(client.cancel_token()) {
+            return Err(LockError::Timeout);
+        }
+        match client.batch_execute(&taking(ticket.key, left.as_micros().div_ceil(1_000))) {
+            Ok(()) => {
+                *kept = Some(client);
+                return Ok(());
+            }
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                *kept = Some(client);
+                return Err(LockError::Timeout);
+            }
+            // It broke while nobody used it. A new one may work.
+            Err(_) if idled && client.is_closed() => idled = false,
+            Err(error) => return Err(unavailable(error)),
+        }
+    }
+}
+
+/// What takes a lock, in one message.
+fn taking(key: i64, within_millis: u128) -> String {
+    format!(
+        "BEGIN; SET LOCAL lock_timeout = {within_millis}; SET LOCAL statement_timeout = 0;
+        SET LOCAL idle_in_transaction_session_timeout = 0;
+        SELECT pg_catalog.pg_advisory_xact_lock({key})"
+    )
+}
+
+/// Until the guard is dropped. Says whether the lock was held all the time, as far as is known.
+fn hold(pool: &Pool, kept: &mut Option<Client>, released: &Receiver<()>) -> bool {
+    let keep_alive = pool.terms.keep_alive;
+    loop {
+        match released.recv_timeout(keep_alive) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return true,
+            Err(RecvTimeoutError::Timeout) => {
+                let there = |client: &mut Client| client.is_valid(keep_alive).is_ok();
+                if !kept.as_mut().is_some_and(there) {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// The connection, if the end of its transaction is known: by that its lock is released.
+fn rolled_back(mut client: Client) -> Option<Client> {
+    client.batch_execute("ROLLBACK").ok().map(|()| client)
+}
+
+fn unavailable(error: Error) -> LockError {
+    LockError::Unavailable(Box::new(error))
+}
