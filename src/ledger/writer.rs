@@ -1,5 +1,7 @@
 //! The writer: takes what is queued to the store in groups, and books what was written.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use super::closed::Closed;
 use super::desk::Books;
 use super::entry::{Entry, Fate, Nulled, Written};
 use super::health::{Rejected, Unpersisted};
+use super::ids::Ids;
 use super::outbox::{Due, Message, Outbox, Pending, Queued};
 use super::settling::{Receipt, SettleError};
 use super::store::StoreError;
@@ -33,8 +36,11 @@ pub struct Writer {
     entries: VecDeque<Entry>,
     pending: VecDeque<Pending>,
     backoff: Backoff,
+    ids: Arc<Ids>,
     retry_at: Option<Timestamp>,
     closing: Option<(Timestamp, Owed<Closed>)>,
+    /// What came of looking for windows that have moved, once it was done: before it leaves.
+    last: Option<Result<(), StoreError>>,
     /// No message can come any more.
     alone: bool,
 }
@@ -58,7 +64,7 @@ impl Writer {
         (engine, outbox, books): (&Engine, &Arc<Outbox>, &Arc<Books>),
         messages: Receiver<Message>,
         group_max: usize,
-        seed: u64,
+        ids: &Arc<Ids>,
     ) -> Self {
         Self {
             engine: engine.clone(),
@@ -68,9 +74,11 @@ impl Writer {
             group_max: group_max.max(1),
             entries: VecDeque::new(),
             pending: VecDeque::new(),
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(ids.attempt()),
+            ids: Arc::clone(ids),
             retry_at: None,
             closing: None,
+            last: None,
             alone: false,
         }
     }
@@ -92,15 +100,6 @@ impl Writer {
         turn.left = self.entries.len();
         turn.next = (turn.left > 0).then(|| self.retry_at.unwrap_or(now));
         turn
-    }
-
-    /// Closes the ledger by hand: takes in what is queued, tries once more to write it, and says
-    /// what is left. What is settled from now on is not recorded.
-    pub fn close(mut self, now: Timestamp) -> Closed {
-        self.outbox.close();
-        self.retry_at = None;
-        while self.turn(now).next == Some(now) {}
-        self.leave()
     }
 
     fn take_in(&mut self, message: Message) {
@@ -312,6 +311,11 @@ impl Writer {
         loop {
             let now = SystemClock.now();
             let turn = self.turn(now);
+            let in_time = |(deadline, _): &(Timestamp, _)| *deadline > now;
+            if turn.left == 0 && self.last.is_none() && self.closing.as_ref().is_some_and(in_time) {
+                self.open_moved();
+                continue;
+            }
             let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
             if self.closing.as_ref().is_some_and(late) {
                 break;
@@ -349,23 +353,6 @@ impl Writer {
             Ok(message) => self.take_in(message),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.alone = true,
-        }
-    }
-
-    /// What is left, booked as if it were written. Whoever waits for it is told that it is not.
-    fn leave(mut self) -> Closed {
-        while let Ok(message) = self.messages.try_recv() {
-            self.take_in(message);
-        }
-        for place in 0..self.entries.len() {
-            self.book_unwritten(place);
-        }
-        let rejected = std::mem::take(&mut *self.outbox.rejected.lock());
-        Closed {
-            unwritten: self.entries.into(),
-            rejected: rejected.into_iter().map(|(rejected, _)| rejected).collect(),
-            open_charges: self.outbox.open_charges(),
-            stalled: false,
         }
     }
 }
