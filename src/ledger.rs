@@ -18,6 +18,8 @@
 //! - **L8** The bill says which window is charged with what, as of the moment of settling. The
 //!   store gets it to the letter, and so does memory, where a window that is over by then books
 //!   nothing: its total is final, and the store's is the bill's.
+//! - **L9** A window is known to the store by its name, which a change of its limit keeps; where it
+//!   ends is known from what is charged to it, and where nothing is, from an opening (`opening`).
 //! - **L10** For an entry that was written, memory books its bill's lines but those whose owner the
 //!   store left out, by the rule that the store leaves them out by ([`Entry::keeps`]). For one that
 //!   was not (a duplicate) it books nothing. Postings are made of the bill's lines and of nothing
@@ -56,6 +58,7 @@ mod gathering;
 mod health;
 mod ids;
 mod memory;
+mod opening;
 mod outbox;
 mod owners;
 mod reconcile;
@@ -75,7 +78,7 @@ pub use front::{Ledger, RemoveError};
 pub use health::{Health, Rejected, Unpersisted};
 pub use memory::MemoryLedger;
 pub use outbox::WhenFull;
-pub use reconcile::{Drift, Reconciled};
+pub use reconcile::{Adopted, Apart, Drift, Reconciled};
 pub use record::{Outcome, Posting, RecordId, RecordIdError, UsageRecord};
 pub use restore::Restored;
 pub use settling::{Receipt, SettleError, Settling};

@@ -11,6 +11,8 @@ mod failing;
 mod full;
 #[path = "support/kit.rs"]
 mod kit;
+#[path = "ledger/moving.rs"]
+mod moving;
 #[path = "ledger/owners.rs"]
 mod owners;
 #[path = "ledger/reconciling.rs"]

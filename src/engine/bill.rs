@@ -120,6 +120,12 @@ impl Line {
     pub(crate) fn amount(&self) -> u64 {
         self.amount
     }
+
+    /// Whether the anchor decides where windows begin.
+    pub(crate) fn is_anchored(&self) -> bool {
+        let snapshot = self.entry.snapshot();
+        snapshot.plan.counters[self.counter].as_ref().is_some_and(|plan| !plan.period.is_calendar())
+    }
 }
 
 impl Stop {
@@ -318,6 +324,13 @@ impl Engine {
         let Some(counter) = (0..COUNTERS).find(is_it) else { return false };
         let Window { name, generation, .. } = snapshot.windows[counter];
         name == window && entry.adjust(counter, generation, by, &at)
+    }
+
+    /// Ends the window of a line and begins the one that another process has begun already, with
+    /// what is settled there. False if the window of the line is over.
+    pub(crate) fn adopt(&self, line: &Line, window: Span, settled: u64) -> bool {
+        let at = self.shared.desk.at();
+        line.entry.adopt(line.counter, line.generation, (window, settled), &at)
     }
 
     /// Every counter's window in force, by name, with what is booked in it.

@@ -7,6 +7,8 @@ use super::{At, Entry, Notice};
 use crate::plan::{COUNTERS, Plan};
 use crate::snapshot::{Balance, Grant, Snapshot, Window};
 use crate::sync::Arc;
+#[cfg(feature = "ledger")]
+use crate::time::Span;
 use crate::time::Timestamp;
 
 /// What a reset did to one counter.
@@ -70,6 +72,27 @@ impl Entry {
     /// is in the totals of the windows that closed.
     pub(crate) fn set(&self, anchor: Timestamp, balances: &[Option<Balance>; COUNTERS], at: &At) {
         self.steer(at, |seen| Some(seen.balanced(anchor, at.now, balances)));
+    }
+
+    /// Ends the window of `generation` and begins one that another process has begun already, with
+    /// what is settled there. False if that window is over.
+    #[cfg(feature = "ledger")]
+    pub(crate) fn adopt(
+        &self,
+        counter: usize,
+        generation: u64,
+        (span, settled): (Span, u64),
+        at: &At,
+    ) -> bool {
+        let next = self.steer(at, |seen| {
+            let is_it = seen.windows[counter].generation == generation;
+            seen.plan.counters[counter].as_ref().filter(|_| is_it)?;
+            let grant = seen.grant(counter);
+            let mut balances = [None; COUNTERS];
+            balances[counter] = Some(Balance { span, settled: Some(settled), grant });
+            Some(seen.balanced(seen.anchor, at.now, &balances))
+        });
+        next.is_some()
     }
 
     /// Replaces the snapshot by `next` of it until that succeeds or there is nothing to change.

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::desk::{Books, Desk};
 use super::front::{Front, Ledger};
 use super::ids::Ids;
+use super::opening::entries;
 use super::outbox::{Message, Outbox, WhenFull};
 use super::record::RecordId;
 use super::restore::restore;
@@ -18,6 +19,9 @@ use crate::sync::Arc;
 
 /// So many owners are registered at a time.
 const CHUNK: usize = 4_096;
+
+/// So many openings are written in one transaction.
+const OPENINGS: usize = 16;
 
 /// Opens a [`Ledger`]. See [`Ledger::builder`].
 #[must_use]
@@ -93,7 +97,8 @@ impl LedgerBuilder {
     }
 
     /// Registers the engine's owners with the store, sets the engine's usage to the store's totals,
-    /// and starts the writer's thread. The engine should have its limits by now and no traffic yet.
+    /// tells the store where windows end by the limits as they are now, and starts the writer's
+    /// thread. The engine should have its limits by now and no traffic yet.
     ///
     /// # Errors
     ///
@@ -127,12 +132,16 @@ impl LedgerBuilder {
             books.store.register(chunk)?;
         }
         books.owners.lock().registered(owners);
-        let restored = restore(&engine, &*books.store, engine.now(), &mut self.progress)?;
+        let ids = Arc::new(Ids::new(self.seed));
+        let now = engine.now();
+        let (restored, moved) = restore(&engine, &*books.store, now, &mut self.progress)?;
+        for group in entries(moved, &ids).chunks(OPENINGS) {
+            books.store.write(group)?;
+        }
         let outbox = Outbox::new(self.outbox, self.when_full);
         let (sender, messages): (_, Receiver<Message>) = crossbeam_channel::unbounded();
-        let ids = Ids::new(self.seed);
         let parts = (&engine, &outbox, &books);
-        let writer = Writer::new(parts, messages, self.group_max, ids.attempt());
+        let writer = Writer::new(parts, messages, self.group_max, &ids);
         let desk = Arc::new(Desk { engine, outbox, books, ids, sender });
         Ok((Ledger::new(Front::new(desk, restored, by_hand)), writer))
     }

@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use super::health::Rejected;
+use super::store::StoreError;
 
 /// What a ledger left when it was closed.
 #[derive(Debug, Default)]
@@ -17,12 +18,16 @@ pub struct Closed {
     /// Whether the store still had not answered at the deadline. Then what is being written is in
     /// neither list.
     pub stalled: bool,
+    /// Why windows that a change of their limits has moved were not looked for, if the store could
+    /// not be read: a restart goes by what the store knows of their ends.
+    pub unread: Option<StoreError>,
 }
 
 impl Closed {
-    /// Whether everything was written.
+    /// Whether everything was written and the store knows where every window ends.
     pub fn is_clean(&self) -> bool {
-        let Closed { unwritten, rejected, open_charges, stalled } = self;
-        unwritten.is_empty() && rejected.is_empty() && *open_charges == 0 && !stalled
+        let Closed { unwritten, rejected, open_charges, stalled, unread } = self;
+        let kept = unwritten.is_empty() && rejected.is_empty() && unread.is_none();
+        kept && *open_charges == 0 && !stalled
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Desk {
     pub(crate) engine: Engine,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) books: Arc<Books>,
-    pub(crate) ids: Ids,
+    pub(crate) ids: Arc<Ids>,
     pub(crate) sender: Sender<Message>,
 }
 

@@ -285,7 +285,9 @@ impl Ledger {
         each.collect()
     }
 
-    /// Closes it: nothing is reserved any more, and what is queued is written, for so long at most.
+    /// Closes it: nothing is reserved any more, and what is queued is written, for so long at most;
+    /// then the store is told where windows end that a change of their limits has moved, which
+    /// takes the time of reading the open totals.
     /// Says what could not be written, and how many charges are still open: those that end later
     /// are not recorded. Blocks. A ledger that is turned by hand is closed by
     /// [`Writer::close`](super::Writer::close).

@@ -66,6 +66,13 @@ pub(crate) enum Due {
 }
 
 impl Pending {
+    /// Of an entry that books nothing and that nobody waits for.
+    pub(crate) fn nothing(since: u64, slot: Slot) -> Self {
+        let due = Due::Booked(Settlement::default());
+        let nulled = Nulled::default();
+        Self { due, owed: None, since, nulled, unpersisted: None, _slot: slot }
+    }
+
     pub(crate) fn take_due(&mut self) -> Due {
         std::mem::replace(&mut self.due, Due::Booked(Settlement::default()))
     }
@@ -179,11 +186,16 @@ impl Outbox {
 
     /// Hands an entry to the writer. One that has gone answers nothing, which is an answer.
     pub(crate) fn send(&self, sender: &Sender<Message>, queued: Box<Queued>) {
-        // AcqRel: before anything that follows from the entry, see `quiet`.
-        self.sent.fetch_add(1, Ordering::AcqRel);
+        self.count_sent();
         if sender.send(Message::Entry(queued)).is_err() {
             self.done(1);
         }
+    }
+
+    /// Takes note of an entry that is on its way.
+    pub(crate) fn count_sent(&self) {
+        // AcqRel: before anything that follows from the entry, see `quiet`.
+        self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes note that the writer is done with entries: written and booked, or rejected.

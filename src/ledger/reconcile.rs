@@ -1,30 +1,58 @@
 //! Reconciling: what memory has and what the store has, compared when nothing is on its way.
 
+use std::cmp::Ordering as Order;
 use std::collections::HashMap;
+use std::time::Duration;
 
+use super::columns::instant;
 use super::desk::signed;
+use super::entry::Entry;
 use super::front::Ledger;
+use super::opening::{entries, is_on_the_lattice_of, opening};
+use super::outbox::Due;
+use super::record::Posting;
+use super::restore::counted;
+use super::settling::Settling;
 use super::store::{StoreError, Total};
-use crate::engine::Line;
+use crate::engine::{Line, Settlement};
 use crate::id::LimitId;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
-/// The differences that were seen last, by counter and window.
-pub(crate) type Seen = HashMap<Place, i64>;
+/// What was seen last.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// The differences, by counter and window.
+    drifts: HashMap<Place, i64>,
+    /// Where windows began that are later than those in force.
+    later: HashMap<Counter, Timestamp>,
+    /// What the store was told, and may not have taken yet.
+    openings: Vec<Settling>,
+}
+
+type Counter = (LimitId, Dimension);
 type Place = (LimitId, Dimension, Timestamp);
+/// The last total of each counter.
+type Totals = HashMap<Counter, Total>;
 
 /// What reconciling found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconciled {
     /// Whether it could compare at all: false if something was on its way to the store. Then
-    /// nothing was done.
+    /// only `moved` says what was done.
     pub quiet: bool,
     /// Counters that were compared.
     pub compared: usize,
     /// Where memory and the store differ.
     pub drifts: Vec<Drift>,
+    /// Windows that ended because another process had reset them, which was seen twice in a row.
+    pub adopted: Vec<Adopted>,
+    /// Counters that other processes count apart from this one, in windows that begin elsewhere.
+    /// Nothing was changed: give their limits an anchor.
+    pub apart: Vec<Apart>,
+    /// So many windows had moved because their limits were changed, and the store is told so.
+    pub moved: usize,
 }
 
 /// A counter of which memory and the store differ.
@@ -45,76 +73,151 @@ pub struct Drift {
     pub repaired: i64,
 }
 
+/// A counter that began the window that another process had begun by a reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Adopted {
+    /// The limit.
+    pub limit: LimitId,
+    /// The counter.
+    pub dimension: Dimension,
+    /// When the window began that has ended by this.
+    pub ended: Timestamp,
+    /// The window that is in force now.
+    pub window: Span,
+    /// What the store has settled in it.
+    pub settled: i64,
+}
+
+/// A counter whose windows begin elsewhere in another process, so that each counts its own part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Apart {
+    /// The limit.
+    pub limit: LimitId,
+    /// The counter.
+    pub dimension: Dimension,
+    /// The limit's anchor here.
+    pub here: Timestamp,
+    /// Its anchor where the store's last window was charged.
+    pub ledger: Timestamp,
+}
+
 impl Ledger {
     /// Compares what memory has booked with what the store has, for every counter's window in
     /// force, and corrects memory by a difference that it has seen twice in a row: by the smaller
-    /// one of the two, if they have one sign. Windows that are over are left alone. Blocks while it
-    /// reads the totals.
+    /// one of the two, if they have one sign. Windows that are over are left alone. Where a window
+    /// has moved because its limit was changed, and nothing was charged since, the store is told.
+    /// Blocks while it reads the totals.
     ///
     /// Between calls of one process nothing differs, unless something was booked past the ledger
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
-    /// each of them learns what the others have spent: call it every few seconds, and the limits of
-    /// all of them together are passed by no more than what they admit between two calls.
+    /// each of them learns what the others have spent, and where they have reset a window: call it
+    /// every few seconds, and the limits of all of them together are passed by no more than what
+    /// they admit between two calls.
+    ///
+    /// # Several processes
+    ///
+    /// They count in the same windows if those begin at the same instants. Windows of the calendar
+    /// do. Those of rolling and prepaid limits begin at the limit's anchor, which is when the limit
+    /// was created, in each process for itself, unless the store knows the limit by then: so give
+    /// such limits an `anchor` in the configuration document. There is no other place for it: a
+    /// limit that [`Engine::upsert_limit`](crate::Engine::upsert_limit) creates begins where it is
+    /// created. Limits that count apart are told in [`Reconciled::apart`].
     ///
     /// # Errors
     ///
     /// [`StoreError`]. Nothing was done.
     pub fn reconcile(&self) -> Result<Reconciled, StoreError> {
         let (desk, mut seen) = (self.desk(), self.front().seen.lock());
-        let Some(before) = desk.outbox.quiet() else { return Ok(Reconciled::default()) };
-        let booked = desk.engine.booked();
-        let mut stored: HashMap<(LimitId, Dimension), Total> = HashMap::new();
-        desk.books.store.open_totals(desk.engine.now(), &mut |total| {
-            stored.insert((total.limit.clone(), total.dimension), total);
+        let (before, since) = (desk.outbox.quiet(), desk.books.deletions());
+        let lines = desk.engine.booked();
+        let mut totals = Totals::new();
+        // Those as well that the store takes for over: their end may have moved.
+        desk.books.store.open_totals(Timestamp::UNIX_EPOCH, &mut |total| {
+            totals.insert((total.limit.clone(), total.dimension), total);
         })?;
-        self.add_prolonged(&booked, &mut stored)?;
         let refused = self.refused();
-        if desk.outbox.quiet() != Some(before) {
-            return Ok(Reconciled::default());
+        let mut found = Reconciled::default();
+        if before.is_some() && desk.outbox.quiet() == before {
+            found.quiet = true;
+            self.compare(&lines, &totals, &refused, &mut seen, &mut found);
         }
-        let mut found = Reconciled { quiet: true, ..Reconciled::default() };
-        let mut next = Seen::new();
-        for line in &booked {
-            let total = stored.get(&(line.limit().clone(), line.dimension()));
-            let Some(settled) = settled_in(line, total) else { continue };
+        // What is refused would be refused again.
+        let accepted = lines.iter().filter(|line| !refused.contains_key(&place(line)));
+        let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
+        found.moved = self.open(moved.collect(), since, &mut seen);
+        Ok(found)
+    }
+
+    fn compare(
+        &self,
+        lines: &[Line],
+        totals: &Totals,
+        refused: &HashMap<Place, i64>,
+        seen: &mut Seen,
+        found: &mut Reconciled,
+    ) {
+        let engine = &self.desk().engine;
+        let now = engine.now();
+        let (mut drifts, mut later) = (HashMap::new(), HashMap::new());
+        for line in lines {
+            let total = totals.get(&counter(line));
+            let (limit, dimension) = counter(line);
+            let settled = match last_of(line, total, now) {
+                Last::Same(settled) => settled,
+                Last::Apart(total) => {
+                    let (here, ledger) = (line.anchor(), total.anchor);
+                    found.apart.push(Apart { limit, dimension, here, ledger });
+                    continue;
+                }
+                Last::Later(total) => {
+                    let counter = (limit.clone(), dimension);
+                    let start = total.window.start;
+                    let again = seen.later.get(&counter) == Some(&start);
+                    if !again || !engine.adopt(line, total.window, counted(total.settled)) {
+                        later.insert(counter, start);
+                        continue;
+                    }
+                    let (ended, settled) = (line.window().start, total.settled);
+                    let window = total.window;
+                    found.adopted.push(Adopted { limit, dimension, ended, window, settled });
+                    continue;
+                }
+                Last::Elsewhere => continue,
+            };
             found.compared += 1;
-            let place = (line.limit().clone(), line.dimension(), line.window().start);
+            let place = place(line);
             let memory = signed(line.amount());
             let ledger = settled.saturating_add(refused.get(&place).copied().unwrap_or(0)).max(0);
             let difference = ledger.saturating_sub(memory);
             if difference == 0 {
                 continue;
             }
-            let mut repaired = smaller(seen.get(&place).copied().unwrap_or(0), difference);
-            let (limit, dimension, window_start) = place.clone();
-            if repaired != 0 && !desk.engine.adjust(&limit, dimension, window_start, repaired) {
+            let window_start = place.2;
+            let mut repaired = smaller(seen.drifts.get(&place).copied().unwrap_or(0), difference);
+            if repaired != 0 && !engine.adjust(&limit, dimension, window_start, repaired) {
                 repaired = 0;
             }
-            next.insert(place, difference - repaired);
+            drifts.insert(place, difference - repaired);
             found.drifts.push(Drift { limit, dimension, window_start, memory, ledger, repaired });
         }
-        *seen = next;
-        Ok(found)
+        (seen.drifts, seen.later) = (drifts, later);
     }
 
-    /// Adds the totals of windows that are in force and over by what the store knows: a longer
-    /// period has moved their end, and nothing was charged since.
-    fn add_prolonged(
-        &self,
-        booked: &[Line],
-        stored: &mut HashMap<(LimitId, Dimension), Total>,
-    ) -> Result<(), StoreError> {
-        for line in booked.iter().filter(|line| line.amount() > 0) {
-            let counter = (line.limit().clone(), line.dimension());
-            let start = line.window().start;
-            if stored.get(&counter).is_some_and(|total| total.window.start >= start) {
-                continue;
-            }
-            let totals = self.desk().books.store.totals(line.limit())?.into_iter();
-            let mut it = totals.filter(|total| total.dimension == counter.1);
-            stored.extend(it.find(|total| total.window.start == start).map(|it| (counter, it)));
+    /// Tells the store where windows are, unless it has not taken yet what it was told before. Says
+    /// how many.
+    fn open(&self, moved: Vec<Posting>, since: u64, seen: &mut Seen) -> usize {
+        seen.openings.retain_mut(|settling| settling.wait_timeout(Duration::ZERO).is_none());
+        if !seen.openings.is_empty() {
+            return 0;
         }
-        Ok(())
+        let (desk, count) = (self.desk(), moved.len());
+        for Entry { postings, .. } in entries(moved, &desk.ids) {
+            let (due, slot) = (Due::Booked(Settlement::default()), desk.outbox.slot_in_any_case());
+            seen.openings.push(desk.send(None, postings, due, since, slot));
+        }
+        count
     }
 
     /// What the store would not take, and memory has booked.
@@ -130,15 +233,41 @@ impl Ledger {
     }
 }
 
-/// What the store has for the window of a line. `None` if it knows a later one: then that is no
-/// window to compare with.
-fn settled_in(line: &Line, total: Option<&Total>) -> Option<i64> {
-    match total {
-        Some(total) if total.owner != *line.owner() => None,
-        Some(total) if total.window.start > line.window().start => None,
-        Some(total) if total.window.start == line.window().start => Some(total.settled),
-        _ => Some(0),
+/// What the store's last total of a counter says of its window in force.
+enum Last<'a> {
+    /// What is settled in it.
+    Same(i64),
+    /// Another process has ended it, and begun this one.
+    Later(&'a Total),
+    /// Another process counts in windows that begin elsewhere.
+    Apart(&'a Total),
+    /// Nothing: the limit is another's in the store, or defined otherwise in another process.
+    Elsewhere,
+}
+
+fn last_of<'a>(line: &Line, total: Option<&'a Total>, now: Timestamp) -> Last<'a> {
+    let Some(total) = total else { return Last::Same(0) };
+    if total.owner != *line.owner() {
+        return Last::Elsewhere;
     }
+    let (here, there) = (line.window(), total.window);
+    let is_open = there.start <= now && (there.end > now || there.end == Timestamp::MAX);
+    match there.start.cmp(&here.start) {
+        Order::Equal => Last::Same(total.settled),
+        _ if is_open && !is_on_the_lattice_of(line, total) => Last::Apart(total),
+        Order::Less => Last::Same(0),
+        // One that a reset begins ends where the other would have.
+        Order::Greater if is_open && instant(there.end) == instant(here.end) => Last::Later(total),
+        Order::Greater => Last::Elsewhere,
+    }
+}
+
+fn counter(line: &Line) -> Counter {
+    (line.limit().clone(), line.dimension())
+}
+
+fn place(line: &Line) -> Place {
+    (line.limit().clone(), line.dimension(), line.window().start)
 }
 
 /// Of two numbers of one sign the smaller; otherwise zero.

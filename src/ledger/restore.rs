@@ -1,6 +1,8 @@
 //! What a ledger begins with: the totals of the windows that are open.
 
 use super::builder::StartError;
+use super::opening::opening_of;
+use super::record::Posting;
 use super::store::{LedgerStore, Total};
 use crate::counter::SETTLED_MAX;
 use crate::engine::{CounterState, Engine, LimitState, State};
@@ -27,17 +29,20 @@ pub struct Restored {
 }
 
 /// Sets what the engine's limits have used to what the store has for the windows that are open.
-/// What was topped up and overridden stays as the engine has it.
+/// What was topped up and overridden stays as the engine has it. Says also which windows lie
+/// elsewhere than the store has them: their limits were changed since.
 pub(crate) fn restore(
     engine: &Engine,
     store: &dyn LedgerStore,
     now: Timestamp,
     progress: &mut dyn FnMut(u64),
-) -> Result<Restored, StartError> {
+) -> Result<(Restored, Vec<Posting>), StartError> {
     let State { version, limits, .. } = engine.export();
     let mut restoring = Restoring {
         engine,
         document: State { version, exported_at: now, limits: Vec::new() },
+        totals: Vec::new(),
+        moved: Vec::new(),
         known: limits,
         next: 0,
         done: Restored::default(),
@@ -48,7 +53,7 @@ pub(crate) fn restore(
     restoring.import();
     match restoring.error {
         Some(error) => Err(error),
-        None => Ok(restoring.done),
+        None => Ok((restoring.done, restoring.moved)),
     }
 }
 
@@ -60,6 +65,9 @@ struct Restoring<'a> {
     next: usize,
     /// What is to be imported next.
     document: State,
+    /// What it is made of.
+    totals: Vec<Total>,
+    moved: Vec<Posting>,
     done: Restored,
     error: Option<StartError>,
     progress: &'a mut dyn FnMut(u64),
@@ -77,7 +85,7 @@ impl Restoring<'_> {
             self.done.unknown += 1;
             return;
         };
-        let counted = u64::try_from(total.settled).unwrap_or(0).min(SETTLED_MAX);
+        let counted = counted(total.settled);
         self.done.out_of_range += u64::from(i64::try_from(counted) != Ok(total.settled));
         let mut now = known.counters.iter().filter(|now| now.dimension == total.dimension);
         let now = now.next();
@@ -93,11 +101,12 @@ impl Restoring<'_> {
         if limits.last().is_some_and(|last| last.limit == total.limit) {
             let last = self.document.limits.last_mut();
             last.into_iter().for_each(|last| last.counters.push(counter.clone()));
+            self.totals.push(total);
             return;
         }
         let limit = LimitState {
-            limit: total.limit,
-            owner: total.owner,
+            limit: total.limit.clone(),
+            owner: total.owner.clone(),
             kind: known.kind,
             anchor: total.anchor,
             counters: vec![counter],
@@ -106,6 +115,7 @@ impl Restoring<'_> {
             self.import();
         }
         self.document.limits.push(limit);
+        self.totals.push(total);
     }
 
     /// The place of a limit among those of the engine.
@@ -128,6 +138,8 @@ impl Restoring<'_> {
             self.error = others.err().map(StartError::from);
         }
         self.document.limits.clear();
+        let moved = self.totals.drain(..).filter_map(|total| opening_of(self.engine, &total));
+        self.moved.extend(moved);
         (self.progress)(self.done.totals);
     }
 }
@@ -156,6 +168,11 @@ impl Restoring<'_> {
         let limits = others.filter(|limit| !limit.counters.is_empty()).collect();
         State { limits, ..self.document.clone() }
     }
+}
+
+/// A total as a counter counts it.
+pub(crate) fn counted(settled: i64) -> u64 {
+    u64::try_from(settled).unwrap_or(0).min(SETTLED_MAX)
 }
 
 /// Whether a kind of limit has a counter of that dimension that the ledger knows.

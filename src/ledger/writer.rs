@@ -1,5 +1,7 @@
 //! The writer: takes what is queued to the store in groups, and books what was written.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use super::desk::Books;
 use super::entry::{Entry, Fate, Nulled, Written};
 use super::gathering::Gathering;
 use super::health::{Rejected, Unpersisted};
+use super::ids::Ids;
 use super::outbox::{Due, Message, Outbox, Pending, Queued};
 use super::settling::{Receipt, SettleError};
 use super::store::StoreError;
@@ -35,8 +38,11 @@ pub struct Writer {
     pending: VecDeque<Pending>,
     backoff: Backoff,
     gathering: Gathering,
+    ids: Arc<Ids>,
     retry_at: Option<Timestamp>,
     closing: Option<(Timestamp, Owed<Closed>)>,
+    /// What came of looking for windows that have moved, once it was done: before it leaves.
+    last: Option<Result<(), StoreError>>,
     /// No message can come any more.
     alone: bool,
 }
@@ -60,7 +66,7 @@ impl Writer {
         (engine, outbox, books): (&Engine, &Arc<Outbox>, &Arc<Books>),
         messages: Receiver<Message>,
         group_max: usize,
-        seed: u64,
+        ids: &Arc<Ids>,
     ) -> Self {
         Self {
             engine: engine.clone(),
@@ -70,10 +76,12 @@ impl Writer {
             group_max: group_max.max(1),
             entries: VecDeque::new(),
             pending: VecDeque::new(),
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(ids.attempt()),
             gathering: Gathering::default(),
+            ids: Arc::clone(ids),
             retry_at: None,
             closing: None,
+            last: None,
             alone: false,
         }
     }
@@ -95,15 +103,6 @@ impl Writer {
         turn.left = self.entries.len();
         turn.next = (turn.left > 0).then(|| self.retry_at.unwrap_or(now));
         turn
-    }
-
-    /// Closes the ledger by hand: takes in what is queued, tries once more to write it, and says
-    /// what is left. What is settled from now on is not recorded.
-    pub fn close(mut self, now: Timestamp) -> Closed {
-        self.outbox.close();
-        self.retry_at = None;
-        while self.turn(now).next == Some(now) {}
-        self.leave()
     }
 
     fn take_in(&mut self, message: Message) {
@@ -319,6 +318,11 @@ impl Writer {
             if turn.finished > 0 {
                 self.gathering.wrote(turn.finished, SystemClock.now().saturating_since(now));
             }
+            let in_time = |(deadline, _): &(Timestamp, _)| *deadline > now;
+            if turn.left == 0 && self.last.is_none() && self.closing.as_ref().is_some_and(in_time) {
+                self.open_moved();
+                continue;
+            }
             let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
             if self.closing.as_ref().is_some_and(late) {
                 break;
@@ -364,23 +368,6 @@ impl Writer {
             Ok(message) => self.take_in(message),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.alone = true,
-        }
-    }
-
-    /// What is left, booked as if it were written. Whoever waits for it is told that it is not.
-    fn leave(mut self) -> Closed {
-        while let Ok(message) = self.messages.try_recv() {
-            self.take_in(message);
-        }
-        for place in 0..self.entries.len() {
-            self.book_unwritten(place);
-        }
-        let rejected = std::mem::take(&mut *self.outbox.rejected.lock());
-        Closed {
-            unwritten: self.entries.into(),
-            rejected: rejected.into_iter().map(|(rejected, _)| rejected).collect(),
-            open_charges: self.outbox.open_charges(),
-            stalled: false,
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tollkeeper::{Dimension, Drift};
+use tollkeeper::{Apart, Budget, Dimension, Drift};
 
-use crate::kit::{id, minute};
-use crate::scene::{FORBIDDEN, Fault, Scene, draft, scene, scene_on, usage};
+use crate::kit::{START, id, instant, kit, minute, nanos, per, second};
+use crate::scene::{FORBIDDEN, Fault, Scene, draft, scene, scene_on, topology, usage};
 
 /// Memory, the store and the correction of each drift.
 fn drifts(scene: &Scene) -> Vec<(String, Dimension, i64, i64, i64)> {
@@ -133,14 +133,150 @@ fn what_was_rejected_is_no_drift_until_it_is_taken_away() {
     scene.assert_even([0; 4]);
 }
 
-#[test]
-fn a_reset_of_another_process_is_not_mistaken_for_a_drift() {
+/// A process that has reset the money of a key, after both had spent 60.
+fn reset_by_one() -> (Scene, Scene) {
     let mut one = scene();
     spend(&mut one, 60, 6);
     let other = scene_on(Arc::clone(&one.store));
-    one.kit.clock.advance(crate::kit::second());
+    one.kit.clock.advance(second());
+    other.kit.clock.advance(second());
     let (_, settling) = one.ledger.reset(&id("money"), None).unwrap();
     one.written(settling);
-    assert_eq!((drifts(&other), drifts(&other)), (vec![], vec![]));
-    assert_eq!(other.memory(), [60, 6, 1, 60]);
+    (one, other)
+}
+
+#[test]
+fn a_reset_of_another_process_is_taken_over_when_it_is_seen_twice() {
+    let (mut one, mut other) = reset_by_one();
+    let before = other.kit.read("money").window;
+    let in_flight = other.charge(&usage(5, 0));
+    spend(&mut one, 7, 0);
+    let first = other.ledger.reconcile().unwrap();
+    assert_eq!((first.adopted, first.apart), (vec![], vec![]));
+    assert_eq!(other.memory()[0], 60);
+
+    let found = other.ledger.reconcile().unwrap();
+    let [adopted] = found.adopted.as_slice() else { panic!("{found:?}") };
+    assert_eq!((adopted.limit.clone(), adopted.dimension), (id("money"), Dimension::Money));
+    assert_eq!((adopted.ended, adopted.settled), (before.start, 7));
+    assert_eq!(adopted.window, one.kit.read("money").window);
+    assert_eq!(other.kit.read("money").window, adopted.window);
+    assert_eq!(other.kit.counts("money"), (7, 0));
+
+    // What is spent from now on is spent in one window, and what was held in the other one stays
+    // there (L8).
+    spend(&mut other, 20, 0);
+    let settling = in_flight.settle(&usage(3, 0));
+    other.written(settling);
+    assert_eq!(one.history("money", Dimension::Money), [65, 27]);
+    drifts(&one);
+    drifts(&one);
+    one.assert_even([27, 6, 4, 90]);
+    drifts(&other);
+    assert_eq!(drifts(&other), []);
+    other.assert_even([27, 6, 4, 90]);
+    // And so it is after a restart.
+    crate::scene::restarted(other).assert_even([27, 6, 4, 90]);
+}
+
+#[test]
+fn a_window_that_has_ended_here_in_between_is_not_taken_over() {
+    let (_one, other) = reset_by_one();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    other.kit.advance(second());
+    other.kit.engine.reset(&id("money"), None).unwrap();
+    let here = other.kit.read("money").window;
+    for _ in 0..3 {
+        assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    }
+    assert_eq!(other.kit.read("money").window, here);
+}
+
+#[test]
+fn of_two_resets_by_another_process_each_is_seen_twice() {
+    let (mut one, other) = reset_by_one();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    one.kit.advance(second());
+    other.kit.advance(second());
+    let (_, settling) = one.ledger.reset(&id("money"), None).unwrap();
+    one.written(settling);
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    assert_eq!(other.ledger.reconcile().unwrap().adopted.len(), 1);
+    assert_eq!(other.kit.read("money").window, one.kit.read("money").window);
+}
+
+#[test]
+fn a_window_of_another_period_is_left_alone() {
+    let mut one = scene();
+    spend(&mut one, 60, 6);
+    let mut other = scene_on(Arc::clone(&one.store));
+    // A change that has reached one process only.
+    one.kit.limit("key:k", "money", Budget::new(nanos(1_000), per("1m")));
+    one.kit.advance(minute());
+    other.kit.advance(minute());
+    spend(&mut one, 1, 0);
+    for _ in 0..3 {
+        let found = other.ledger.reconcile().unwrap();
+        assert_eq!((found.adopted, found.apart), (vec![], vec![]));
+    }
+    other.turn();
+    assert_eq!(other.memory()[0], 60);
+}
+
+#[test]
+fn processes_that_count_apart_are_told_so_and_nothing_is_changed() {
+    let mut one = scene();
+    let late = kit();
+    late.advance(second());
+    topology(&late);
+    let mut other = crate::scene::open(late, Arc::clone(&one.store));
+    one.kit.advance(second());
+    spend(&mut one, 60, 6);
+    spend(&mut other, 5, 1);
+    for scene in [&one, &other] {
+        let memory = scene.memory();
+        for _ in 0..3 {
+            let found = scene.ledger.reconcile().unwrap();
+            assert_eq!((found.adopted, found.drifts, found.moved), (vec![], vec![], 0));
+            // Of the one that began last, what it has charged is what the store knows last.
+            let apart = if std::ptr::eq(scene, &one) { 4 } else { 0 };
+            assert_eq!(found.apart.len(), apart);
+            let anchors = |apart: &Apart| (apart.here, apart.ledger);
+            let expected = (instant(START), instant("2026-03-01T00:00:01Z"));
+            assert!(found.apart.iter().map(anchors).all(|anchors| anchors == expected));
+        }
+        assert_eq!(scene.memory(), memory);
+    }
+    assert_eq!((one.memory(), other.memory()), ([60, 6, 1, 60], [5, 1, 1, 5]));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn with_an_anchor_processes_count_together_whenever_they_start() {
+    let text = r#"
+        [[owners]]
+        id = "key:k"
+        budgets = [
+            { id = "money", limit = "1", period = "1h", anchor = "2026-01-01T00:00:00Z" },
+            { id = "prepaid", limit = "1", anchor = "2026-01-01T00:00:00Z", period = "never" },
+        ]
+    "#;
+    let store = Arc::default();
+    let begun = |after| {
+        let kit = kit();
+        kit.advance(after);
+        kit.engine.apply(&tollkeeper::Config::from_toml(text).unwrap()).unwrap();
+        crate::scene::open(kit, Arc::clone(&store))
+    };
+    let mut one = begun(std::time::Duration::ZERO);
+    let other = begun(second());
+    one.kit.advance(second());
+    let settling = one.ledger.record(&one.kit.route(&["key:k"]), &usage(60, 0), draft());
+    one.written(settling);
+    for _ in 0..2 {
+        assert_eq!(other.ledger.reconcile().unwrap().apart, []);
+    }
+    for limit in ["money", "prepaid"] {
+        assert_eq!(other.kit.counts(limit), (60, 0), "{limit}");
+    }
 }

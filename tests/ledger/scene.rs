@@ -36,6 +36,10 @@ pub struct Faulty {
     pub resumed: Condvar,
     /// Whether the forbidden model is accepted.
     pub permissive: AtomicBool,
+    /// Whether entries without a record are rejected.
+    pub reject_openings: AtomicBool,
+    /// Whether totals cannot be read.
+    pub unreadable: AtomicBool,
 }
 
 /// The model whose records are rejected.
@@ -75,6 +79,11 @@ impl LedgerStore for Faulty {
                 source: "the model is forbidden".into(),
             });
         }
+        let openings = self.reject_openings.load(Ordering::Relaxed);
+        if openings && group.iter().any(|entry| entry.record.is_none()) {
+            let source = "no openings".into();
+            return Err(StoreError::Rejected { doing: "writing", constraint: None, source });
+        }
         let written = self.inner.write(group)?;
         if fault == Some(Fault::After) { Err(unavailable()) } else { Ok(written) }
     }
@@ -88,6 +97,9 @@ impl LedgerStore for Faulty {
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
         self.inner.open_totals(now, each)
     }
 

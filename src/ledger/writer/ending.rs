@@ -1,0 +1,54 @@
+//! How a writer ends: the store is told of windows that have moved, and what is left is said.
+
+use super::Writer;
+use crate::ledger::closed::Closed;
+use crate::ledger::opening::{entries, openings};
+use crate::ledger::outbox::Pending;
+use crate::time::Timestamp;
+
+impl Writer {
+    /// Closes the ledger by hand: takes in what is queued, tries once more to write it, and says
+    /// what is left. What is settled from now on is not recorded.
+    pub fn close(mut self, now: Timestamp) -> Closed {
+        self.outbox.close();
+        self.retry_at = None;
+        while self.turn(now).next == Some(now) {}
+        if self.entries.is_empty() {
+            self.open_moved();
+            while self.turn(now).next == Some(now) {}
+        }
+        self.leave()
+    }
+
+    /// Queues what the store is to know of windows that have moved.
+    pub(super) fn open_moved(&mut self) {
+        let since = self.books.deletions();
+        let moved = openings(&self.engine, &*self.books.store);
+        self.last = Some(moved.map(|moved| {
+            for entry in entries(moved, &self.ids) {
+                self.outbox.count_sent();
+                self.entries.push_back(entry);
+                let slot = self.outbox.slot_in_any_case();
+                self.pending.push_back(Pending::nothing(since, slot));
+            }
+        }));
+    }
+
+    /// What is left, booked as if it were written. Whoever waits for it is told that it is not.
+    pub(super) fn leave(mut self) -> Closed {
+        while let Ok(message) = self.messages.try_recv() {
+            self.take_in(message);
+        }
+        for place in 0..self.entries.len() {
+            self.book_unwritten(place);
+        }
+        let rejected = std::mem::take(&mut *self.outbox.rejected.lock());
+        Closed {
+            unwritten: self.entries.into(),
+            rejected: rejected.into_iter().map(|(rejected, _)| rejected).collect(),
+            open_charges: self.outbox.open_charges(),
+            stalled: false,
+            unread: self.last.and_then(Result::err),
+        }
+    }
+}
