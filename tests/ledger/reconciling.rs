@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tollkeeper::{Dimension, Drift};
+use tollkeeper::{Budget, Clock, Dimension, Drift, UnknownOwner};
 
-use crate::kit::{id, minute};
-use crate::scene::{FORBIDDEN, Fault, Scene, draft, scene, scene_on, usage};
+use crate::kit::{id, kit_with, minute, nanos, per, second};
+use crate::scene::{FORBIDDEN, Fault, Scene, draft, open, scene, scene_on, topology, usage};
 
 /// Memory, the store and the correction of each drift.
 fn drifts(scene: &Scene) -> Vec<(String, Dimension, i64, i64, i64)> {
@@ -143,4 +143,32 @@ fn a_reset_of_another_process_is_not_mistaken_for_a_drift() {
     one.written(settling);
     assert_eq!((drifts(&other), drifts(&other)), (vec![], vec![]));
     assert_eq!(other.memory(), [60, 6, 1, 60]);
+}
+
+#[test]
+fn a_window_that_a_longer_period_prolonged_keeps_its_usage() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    scene.kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    // By what the store knows the window is over by now.
+    scene.kit.advance(minute() * 120);
+    assert_eq!(scene.memory()[0], 60);
+    assert_eq!(drifts(&scene), []);
+    assert_eq!(drifts(&scene), []);
+    assert_eq!(scene.memory()[0], 60);
+}
+
+#[test]
+fn processes_that_began_at_different_times_have_windows_of_the_same_names() {
+    let mut one = scene();
+    // Tokens, and no request: of the requests the store knows nothing.
+    let settling = one.charge(&usage(5, 5)).settle_partial(&usage(5, 5));
+    one.written(settling);
+    let kit = kit_with(one.kit.clock.now().saturating_add(second()), UnknownOwner::Deny);
+    topology(&kit);
+    let mut other = open(kit, Arc::clone(&one.store));
+    spend(&mut other, 60, 6);
+    drifts(&one);
+    drifts(&one);
+    assert_eq!(one.memory(), [65, 11, 1, 65]);
 }
