@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::desk::signed;
+use super::desk::{posting, signed};
 use super::front::Ledger;
+use super::outbox::Due;
 use super::store::{StoreError, Total};
-use crate::engine::Line;
+use crate::engine::{Line, Settlement};
 use crate::id::LimitId;
 use crate::time::Timestamp;
 use crate::units::Dimension;
@@ -56,11 +57,16 @@ impl Ledger {
     /// each of them learns what the others have spent: call it every few seconds, and the limits of
     /// all of them together are passed by no more than what they admit between two calls.
     ///
+    /// Where a change of a period has moved the end of a window, it is made known to the store as
+    /// well: until it has taken that, or a charge in the window, a restart goes by the end before.
+    ///
     /// # Errors
     ///
     /// [`StoreError`]. Nothing was done.
     pub fn reconcile(&self) -> Result<Reconciled, StoreError> {
         let (desk, mut seen) = (self.desk(), self.front().seen.lock());
+        // Before the reading: an owner that is deleted in between counts as deleted after it.
+        let since = desk.books.deletions();
         let Some(before) = desk.outbox.quiet() else { return Ok(Reconciled::default()) };
         let booked = desk.engine.booked();
         let mut stored: HashMap<(LimitId, Dimension), Total> = HashMap::new();
@@ -94,6 +100,7 @@ impl Ledger {
             found.drifts.push(Drift { limit, dimension, window_start, memory, ledger, repaired });
         }
         *seen = next;
+        self.tell_ends(&booked, &stored, since);
         Ok(found)
     }
 
@@ -115,6 +122,30 @@ impl Ledger {
             stored.extend(it.find(|total| total.window.start == start).map(|it| (counter, it)));
         }
         Ok(())
+    }
+
+    /// Makes known to the store where windows end by now: else a restart, or another process, would
+    /// think them over, or open (L9).
+    fn tell_ends(
+        &self,
+        booked: &[Line],
+        stored: &HashMap<(LimitId, Dimension), Total>,
+        since: u64,
+    ) {
+        let moved = |line: &&Line| {
+            let total = stored.get(&(line.limit().clone(), line.dimension()));
+            total.is_some_and(|total| {
+                total.window.start == line.window().start
+                    && total.owner == *line.owner()
+                    && total.window.end != as_stored(line.window().end)
+            })
+        };
+        let known: Vec<_> = booked.iter().filter(moved).map(|line| posting(line, 0)).collect();
+        if !known.is_empty() {
+            let (desk, booked) = (self.desk(), Due::Booked(Settlement::default()));
+            let slot = desk.outbox.slot_in_any_case();
+            desk.send(None, known, booked, since, slot).forget();
+        }
     }
 
     /// What the store would not take, and memory has booked.
@@ -139,6 +170,11 @@ fn settled_in(line: &Line, total: Option<&Total>) -> Option<i64> {
         Some(total) if total.window.start == line.window().start => Some(total.settled),
         _ => Some(0),
     }
+}
+
+/// A store keeps an end that its columns cannot hold as one that never comes.
+fn as_stored(end: Timestamp) -> Timestamp {
+    if i64::try_from(end.as_nanos()).is_ok() { end } else { Timestamp::MAX }
 }
 
 /// Of two numbers of one sign the smaller; otherwise zero.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tollkeeper::{Budget, Clock, Dimension, Drift, UnknownOwner};
 
-use crate::kit::{id, kit_with, minute, nanos, per, second};
-use crate::scene::{FORBIDDEN, Fault, Scene, draft, open, scene, scene_on, topology, usage};
+use crate::kit::{Kit, id, kit_with, minute, nanos, per, second};
+use crate::scene::{
+    FORBIDDEN, Fault, Scene, draft, open, restarted_with, scene, scene_on, topology, usage,
+};
 
 /// Memory, the store and the correction of each drift.
 fn drifts(scene: &Scene) -> Vec<(String, Dimension, i64, i64, i64)> {
@@ -154,8 +156,10 @@ fn a_window_that_a_longer_period_prolonged_keeps_its_usage() {
     scene.kit.advance(minute() * 120);
     assert_eq!(scene.memory()[0], 60);
     assert_eq!(drifts(&scene), []);
+    scene.drain();
     assert_eq!(drifts(&scene), []);
     assert_eq!(scene.memory()[0], 60);
+    assert_eq!(scene.stored()[0], 60);
 }
 
 #[test]
@@ -171,4 +175,22 @@ fn processes_that_began_at_different_times_have_windows_of_the_same_names() {
     drifts(&one);
     drifts(&one);
     assert_eq!(one.memory(), [65, 11, 1, 65]);
+}
+
+#[test]
+fn where_a_window_ends_by_now_is_told_before_a_restart_goes_by_it() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    let longer = |kit: &Kit| {
+        kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    };
+    longer(&scene.kit);
+    drifts(&scene);
+    scene.drain();
+    scene.kit.advance(minute() * 120);
+    let scene = restarted_with(scene, |kit| {
+        topology(kit);
+        longer(kit);
+    });
+    assert_eq!(scene.memory()[0], 60);
 }
