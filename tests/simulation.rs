@@ -45,6 +45,7 @@ mod world;
 
 use std::process::Command;
 
+use auditor::Counts;
 use world::{Report, World};
 
 /// So many seeds take some twenty seconds in a debug build.
@@ -78,9 +79,13 @@ fn play(seed: u64, aloud: bool) -> Report {
 fn fixed_seeds() {
     let from = number("TOLLKEEPER_SIM_FROM").unwrap_or(0);
     let count = number("TOLLKEEPER_SIM_SEEDS").unwrap_or(SEEDS);
+    let mut counts = Counts::default();
     for seed in from..from + count {
-        play(seed, false);
+        counts.add(play(seed, false).counts);
     }
+    println!("{counts:?}");
+    // Worlds in which nothing happens show nothing.
+    assert!(count < SEEDS || counts.never().is_empty(), "never: {:?}", counts.never());
 }
 
 #[test]
