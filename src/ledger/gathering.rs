@@ -71,10 +71,10 @@ mod tests {
         assert_eq!(naps(64, 4, &[1, 20, 64]), [nap; 2]);
         assert_eq!(naps(64, 4, &[1, 1]), [nap; 1]);
         assert_eq!(naps(64, 4, &[1, 2, 3, 4, 5]), [nap; 4]);
-        assert_eq!(naps(64, 4, &[70]), []);
-        assert_eq!(naps(64, 4, &[0]), []);
-        assert_eq!(naps(1, 4, &[1]), [], "who settles alone waits for nobody");
-        assert_eq!(naps(64, 0, &[1]), [], "a fast store is not waited for");
+        assert!(naps(64, 4, &[70]).is_empty());
+        assert!(naps(64, 4, &[0]).is_empty());
+        assert!(naps(1, 4, &[1]).is_empty(), "who settles alone waits for nobody");
+        assert!(naps(64, 0, &[1]).is_empty(), "a fast store is not waited for");
         assert_eq!(naps(64, 60_000, &[1, 2, 64]), [LONGEST / PART; 2]);
     }
 }
