@@ -109,8 +109,8 @@ fn correction_id(corrected: RecordId) -> RecordId {
 
 /// What is charged on top of what was posted, so that it comes to what `in_force` says is used on
 /// each counter, in its window in force. A limit of another beginning may be
-/// another one of the same id, which `is_other` says; or the same one on another node, where windows
-/// of the calendar are the same.
+/// another one of the same id, which `is_other` says; or the same one on another node, where
+/// windows of the calendar are the same.
 fn differences(
     posted: &[Posting],
     is_other: impl Fn(&Line) -> bool,

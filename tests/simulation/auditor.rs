@@ -73,6 +73,34 @@ pub struct Counts {
     pub mismatched: u64,
 }
 
+impl Counts {
+    fn each(&mut self) -> [(&'static str, &mut u64); 9] {
+        [
+            ("admitted", &mut self.admitted),
+            ("settled", &mut self.settled),
+            ("uncertain", &mut self.uncertain),
+            ("late", &mut self.late),
+            ("nulled", &mut self.nulled),
+            ("duplicates", &mut self.duplicates),
+            ("before", &mut self.before),
+            ("replayed", &mut self.replayed),
+            ("mismatched", &mut self.mismatched),
+        ]
+    }
+
+    pub fn add(&mut self, mut other: Counts) {
+        for ((_, mine), (_, theirs)) in self.each().into_iter().zip(other.each()) {
+            *mine += *theirs;
+        }
+    }
+
+    /// What never happened.
+    pub fn never(mut self) -> Vec<&'static str> {
+        let never = self.each().into_iter().filter(|(_, count)| **count == 0);
+        never.map(|(what, _)| what).collect()
+    }
+}
+
 impl Auditor {
     pub fn new(swarm: &Swarm) -> Auditor {
         Auditor {

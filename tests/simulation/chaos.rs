@@ -302,8 +302,11 @@ impl World {
         let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
         let gateway = &node.gateway;
         let Ok(found) = gateway.ledger.reconcile() else { return };
-        for drift in &found.drifts {
-            self.hub.say(format!("node {} finds {drift:?}", gateway.home.node));
+        // They come in no particular order.
+        let mut drifts: Vec<String> = found.drifts.iter().map(|d| format!("{d:?}")).collect();
+        drifts.sort_unstable();
+        for drift in drifts {
+            self.hub.say(format!("node {} finds {drift}", gateway.home.node));
         }
         self.hub.audit(|auditor| {
             let memory = auditor.memory(gateway.home);

@@ -366,8 +366,11 @@ impl World {
 
     /// Everything rests: what must be so now?
     fn end(&mut self) {
-        for _ in 0..4 {
-            (0..self.nodes.len()).for_each(|node| self.reconcile(node));
+        for _ in 0..6 {
+            for node in 0..self.nodes.len() {
+                self.reconcile(node);
+                self.nodes[node].iter_mut().for_each(|node| node.turn(Part::Writer));
+            }
         }
         for node in self.nodes.iter().flatten() {
             let (home, limits) = (node.gateway.home, node.gateway.limits());
