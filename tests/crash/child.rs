@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, process, thread};
 
-use tollkeeper::{Clock, Ledger, LedgerStore, OwnerId, Timestamp};
+use tollkeeper::{Clock, Ledger, LedgerStore, LimitId, OwnerId, ResetOutcome, Settling, Timestamp};
 
 use crate::hand::Hand;
 use crate::process::Child;
 use crate::work::Work;
-use crate::world::World;
+use crate::world::{World, limit};
 
 /// Where a child finds what it is to do.
 pub const JOB: &str = "TOLLKEEPER_CRASH_JOB";
@@ -133,6 +133,10 @@ fn process() {
                 say("set");
             }
             ("usage", _) => usage(&crew),
+            ("reset", name) => {
+                reset(&crew, &limit(name));
+                say("was reset");
+            }
             ("reconcile", _) => reconcile(&crew),
             ("close", _) => {
                 let closed = crew.ledger.close(Duration::from_secs(30));
@@ -144,6 +148,28 @@ fn process() {
     }
     // The parent is gone, or wants it to go.
     process::exit(0);
+}
+
+/// Ends the windows of a limit, and waits until that is written.
+fn reset(crew: &Crew, limit: &LimitId) {
+    let (begun, settling) = begin(crew, limit);
+    settling.wait().expect("it is written");
+    begun.iter().for_each(|begun| say(begun));
+}
+
+/// Ends the windows of a limit: those that begin, as they are told to the parent once that is
+/// written.
+pub fn begin(crew: &Crew, limit: &LimitId) -> (Vec<String>, Settling) {
+    let _one_at_a_time = crew.resetting.lock().expect("no panic");
+    crew.world.clock.advance(Duration::from_nanos(1_000_003));
+    let (outcomes, settling) = crew.ledger.reset(limit, None).expect("it has windows");
+    let begun = outcomes.iter().filter_map(|outcome| match outcome {
+        ResetOutcome::Reset { dimension, window, .. } => {
+            Some(format!("reset {limit} {dimension:?} {}", window.start.as_nanos()))
+        }
+        _ => None,
+    });
+    (begun.collect(), settling)
 }
 
 fn usage(crew: &Crew) {

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use tollkeeper::{
-    Draft, Fate, Outcome, OwnerId, Receipt, RecordId, ResetOutcome, ResolveError, Settling,
-    Unreserved, UsageRecord,
+    Draft, Fate, Outcome, OwnerId, Receipt, RecordId, ResolveError, Settling, Unreserved,
+    UsageRecord,
 };
 
-use crate::child::{Crew, say};
+use crate::child::{Crew, begin, say};
 use crate::draw::Draw;
 use crate::work::{End, Mark, REASON, Step};
 use crate::world::{create, resettable};
@@ -146,17 +146,8 @@ impl<'a> Hand<'a> {
     }
 
     fn reset(&mut self, step: &Step) {
-        let _one_at_a_time = self.crew.resetting.lock().expect("no panic");
-        self.crew.world.clock.advance(Duration::from_nanos(1_000_003));
-        let limit = resettable(step.number);
-        let (outcomes, settling) = self.crew.ledger.reset(&limit, None).expect("it has windows");
-        let begun = outcomes.iter().filter_map(|outcome| match outcome {
-            ResetOutcome::Reset { dimension, window, .. } => {
-                Some(format!("reset {limit} {dimension:?} {}", window.start.as_nanos()))
-            }
-            _ => None,
-        });
-        let expects = Expects::Windows(begun.collect());
+        let (begun, settling) = begin(self.crew, &resettable(step.number));
+        let expects = Expects::Windows(begun);
         self.pending.push_back(Pending { number: step.number, settling, expects });
     }
 

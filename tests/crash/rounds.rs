@@ -15,6 +15,7 @@ use crate::history::{History, Told};
 use crate::place::Place;
 use crate::process::Child;
 use crate::work::Work;
+use crate::world::resettable;
 
 pub const START: &str = "2026-03-01T00:00:00Z";
 
@@ -124,6 +125,9 @@ impl<'a> Rounds<'a> {
             1 => {
                 child.go();
                 sleep(Duration::from_micros(draw.within(5_000..30_000)));
+                quiet(&mut child);
+                // The last thing that happens to a limit.
+                child.ask(&format!("reset {}", resettable(draw.next() % 100)), "was reset");
                 memory = Some(quiet(&mut child));
             }
             _ => {
