@@ -83,7 +83,7 @@ fn what_is_acknowledged_outlives_a_kill() {
 
 /// What a child is in the middle of goes wrong, again and again. Nothing is lost and nothing is
 /// there twice; in every other round the child is killed as well, once the store has failed.
-fn troubled(run: &mut Run, server: &Server, mut trouble: impl FnMut(&mut Draw, &str)) {
+fn troubled(run: &mut Run, server: &Server, mut trouble: impl FnMut(&mut Draw, &str)) -> u64 {
     let database = Database::new(server);
     let mut rounds = Rounds::new(&database, run.work);
     while run.goes_on() {
@@ -103,6 +103,7 @@ fn troubled(run: &mut Run, server: &Server, mut trouble: impl FnMut(&mut Draw, &
         }
     }
     println!("written by a call whose answer was lost: {}", rounds.told.recognised);
+    rounds.told.recognised
 }
 
 #[test]
@@ -140,14 +141,14 @@ fn connections_that_are_cut_lose_and_double_nothing() {
     let Some(server) = server::own() else { return };
     let mut run = Run::new("postgres, connections cut", 16);
     let mut cut = 0;
-    troubled(&mut run, &server, |draw, url| {
+    let recognised = troubled(&mut run, &server, |draw, url| {
         for _ in 0..draw.within(2..8) {
             sleep(Duration::from_micros(draw.within(0..30_000)));
             cut += self::cut(url);
         }
     });
     run.report();
-    assert!(cut > 0, "no connection was cut");
+    assert!(run.round < 8 || (cut > 0 && recognised > 0), "no answer was lost, of {cut} cuts");
 }
 
 #[test]
