@@ -52,6 +52,7 @@ mod desk;
 mod draft;
 mod entry;
 mod front;
+mod gathering;
 mod health;
 mod ids;
 mod memory;

@@ -27,7 +27,8 @@ use session::Session;
 ///
 /// Any number of processes may use one database at the same time. Three connections at most are
 /// open: one that writes to the ledger, one that reads it, and one for keys, so that neither waits
-/// for the other; each is made again by the next call after it broke. A call that finds its connection broken is [`StoreError::Unavailable`].
+/// for the other; each is made again by the next call after it broke. A call that finds its
+/// connection broken is [`StoreError::Unavailable`].
 ///
 /// # What bounds a call
 ///

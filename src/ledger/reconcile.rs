@@ -67,6 +67,7 @@ impl Ledger {
         desk.books.store.open_totals(desk.engine.now(), &mut |total| {
             stored.insert((total.limit.clone(), total.dimension), total);
         })?;
+        self.add_prolonged(&booked, &mut stored)?;
         let refused = self.refused();
         if desk.outbox.quiet() != Some(before) {
             return Ok(Reconciled::default());
@@ -94,6 +95,26 @@ impl Ledger {
         }
         *seen = next;
         Ok(found)
+    }
+
+    /// Adds the totals of windows that are in force and over by what the store knows: a longer
+    /// period has moved their end, and nothing was charged since.
+    fn add_prolonged(
+        &self,
+        booked: &[Line],
+        stored: &mut HashMap<(LimitId, Dimension), Total>,
+    ) -> Result<(), StoreError> {
+        for line in booked.iter().filter(|line| line.amount() > 0) {
+            let counter = (line.limit().clone(), line.dimension());
+            let start = line.window().start;
+            if stored.get(&counter).is_some_and(|total| total.window.start >= start) {
+                continue;
+            }
+            let totals = self.desk().books.store.totals(line.limit())?.into_iter();
+            let mut it = totals.filter(|total| total.dimension == counter.1);
+            stored.extend(it.find(|total| total.window.start == start).map(|it| (counter, it)));
+        }
+        Ok(())
     }
 
     /// What the store would not take, and memory has booked.

@@ -9,6 +9,7 @@ use super::backoff::{Backoff, LONGEST};
 use super::closed::Closed;
 use super::desk::Books;
 use super::entry::{Entry, Fate, Nulled, Written};
+use super::gathering::Gathering;
 use super::health::{Rejected, Unpersisted};
 use super::outbox::{Due, Message, Outbox, Pending, Queued};
 use super::settling::{Receipt, SettleError};
@@ -33,6 +34,7 @@ pub struct Writer {
     entries: VecDeque<Entry>,
     pending: VecDeque<Pending>,
     backoff: Backoff,
+    gathering: Gathering,
     retry_at: Option<Timestamp>,
     closing: Option<(Timestamp, Owed<Closed>)>,
     /// No message can come any more.
@@ -69,6 +71,7 @@ impl Writer {
             entries: VecDeque::new(),
             pending: VecDeque::new(),
             backoff: Backoff::new(seed),
+            gathering: Gathering::default(),
             retry_at: None,
             closing: None,
             alone: false,
@@ -310,8 +313,12 @@ impl Writer {
     /// queue anything any more and everything is written.
     pub(crate) fn run(mut self) {
         loop {
+            self.gather();
             let now = SystemClock.now();
             let turn = self.turn(now);
+            if turn.finished > 0 {
+                self.gathering.wrote(turn.finished, SystemClock.now().saturating_since(now));
+            }
             let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
             if self.closing.as_ref().is_some_and(late) {
                 break;
@@ -326,6 +333,14 @@ impl Writer {
         if let Some((_, owed)) = closing {
             // Whoever closed it may have given up waiting.
             let _ = owed.give(closed);
+        }
+    }
+
+    /// Lets a group gather, unless it has to wait for the store anyway.
+    fn gather(&self) {
+        if self.retry_at.is_none() && self.closing.is_none() {
+            let queued = || self.entries.len() + self.messages.len();
+            self.gathering.wait(queued, std::thread::sleep);
         }
     }
 
