@@ -110,14 +110,12 @@ impl<'a> Hand<'a> {
             Err(Unreserved::Denied(_)) if step.may_be_denied() => return,
             Err(error) => return say(&format!("failed {mark}: {error}")),
         };
-        if let Some(more) = &step.more {
-            if let Err(denied) = charge.extend(more) {
-                // An owner that has gone meanwhile.
-                if passing.is_none() {
-                    say(&format!("failed {mark}: {denied}"));
-                }
-                return charge.void();
+        if let Some(Err(denied)) = step.more.as_ref().map(|more| charge.extend(more)) {
+            // An owner that has gone meanwhile.
+            if passing.is_none() {
+                say(&format!("failed {mark}: {denied}"));
             }
+            return charge.void();
         }
         let settling = match step.end {
             End::Settle => charge.settle(&step.used),
@@ -162,7 +160,7 @@ impl<'a> Hand<'a> {
             return;
         };
         // The others may go on trying to use it.
-        if self.number % 2 == 0 {
+        if self.number.is_multiple_of(2) {
             *passing.lock().expect("no panic") = None;
         }
         // A store that fails has changed nothing, or its answer is lost: asked again until it
