@@ -7,6 +7,8 @@ mod bill;
 mod decision;
 mod desk;
 mod events;
+#[cfg(feature = "ledger")]
+mod granting;
 mod lineage;
 mod operator;
 mod reading;

@@ -127,11 +127,11 @@ pub use idempotency::{
 };
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 pub use ledger::{
-    Adopted, Apart, Charge, Closed, Draft, Drift, Entry, Fate, Filter, Health, Ledger,
-    LedgerBuilder, LedgerStore, MemoryLedger, Nulled, Outcome, Posting, Receipt, Reconciled,
-    RecordId, RecordIdError, Rejected, RemoveError, ResolveError, Restored, SettleError, Settling,
-    StartError, StoreError, Stored, Total, Turn, Unpersisted, Unreserved, UsageRecord, WhenFull,
-    Writer, Written,
+    Adopted, Apart, Charge, Closed, Credited, Draft, Drift, Entry, Fate, Filter, GrantError,
+    Granted, Health, Ledger, LedgerBuilder, LedgerStore, MemoryLedger, Nulled, Outcome, Posting,
+    Receipt, Reconciled, RecordId, RecordIdError, Rejected, RemoveError, ResolveError, Restored,
+    SettleError, Settling, StartError, StoreError, Stored, TopUp, ToppedUp, Total, Turn,
+    Unpersisted, Unreserved, UsageRecord, WhenFull, Writer, Written,
 };
 pub use limit::Limit;
 pub use plan::{LimitError, LimitKind};

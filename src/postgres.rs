@@ -4,10 +4,12 @@
 //!  Postgres ─┬─ Session (writing) ─┐                 tollkeeper.owners ◄── api_key, upstream ─┐
 //!            ├─ Session (reading) ─┼─► one server ─► tollkeeper.records ──────────────────────┘
 //!            └─ Session (keys) ────┘                 tollkeeper.postings, tollkeeper.totals
+//!                                                    tollkeeper.grants, tollkeeper.top_ups
 //!                                                    tollkeeper.keys
 //! ```
 
 mod error;
+mod grants;
 mod keys;
 mod ledger;
 mod locks;

@@ -23,6 +23,9 @@
 //!                                                 window_end · anchor · owner · standing ·
 //!                                                 settled · first_record · last_record
 //! postings  what a record charges to a window     record · window_id · amount
+//! grants    what operators granted on a counter   limit_id · dimension · owner · credit ·
+//!                                                 instead · until
+//! top_ups   a payment                             id · limit_id · amount · at
 //! keys      an idempotency key                    tenant · operation · client_key ·
 //!                                                 fingerprint · status · fence · attempt · born ·
 //!                                                 charge · lease_until · expires_at · result
@@ -42,6 +45,7 @@
 //! ```
 
 mod error;
+mod grants;
 mod group;
 mod keys;
 mod ledger;

@@ -9,6 +9,8 @@ mod ends;
 mod failing;
 #[path = "ledger/full.rs"]
 mod full;
+#[path = "ledger/granting.rs"]
+mod granting;
 #[path = "support/kit.rs"]
 mod kit;
 #[path = "ledger/moving.rs"]

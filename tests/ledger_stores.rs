@@ -6,6 +6,8 @@
 
 #[path = "ledger_stores/deleting.rs"]
 mod deleting;
+#[path = "ledger_stores/granting.rs"]
+mod granting;
 #[path = "ledger_stores/kit.rs"]
 mod kit;
 #[path = "ledger_stores/random.rs"]
@@ -68,6 +70,15 @@ macro_rules! every_store {
                 pages_are_in_the_order_of_ids,
                 uncertain_records_without_a_correction_are_found,
                 purging_is_bounded_and_keeps_totals;
+            granting:
+                top_ups_add_up_each_once,
+                an_id_of_another_top_up_adds_nothing,
+                overrides_are_set_and_taken_away,
+                credit_and_override_stand_side_by_side,
+                the_largest_grants_come_back,
+                grants_go_with_their_owner,
+                what_was_granted_to_another_owner_is_forgotten,
+                many_who_top_up_at_once_lose_nothing;
             random:
                 totals_equal_a_recount;
             together:
@@ -87,6 +98,8 @@ macro_rules! durable_store {
                 an_unknown_constraint_rejects_the_group_once;
             reading:
                 everything_is_there_after_opening_again;
+            granting:
+                grants_are_there_after_opening_again;
         }
     };
 }

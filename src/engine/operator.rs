@@ -158,24 +158,10 @@ impl Engine {
     /// The limit is unknown, no prepaid budget, or would be more than can be counted.
     pub fn top_up(&self, limit: &LimitId, credit: Money) -> Result<Money, OperatorError> {
         let entry = self.find(limit)?;
-        let granted = self.grant(&entry, 0, |seen| {
-            let plan = seen.plan.counters[0].as_ref()?;
-            let prepaid = plan.dimension == Dimension::Money && plan.period.is_never();
-            let grant = seen.grant(0);
-            let credit = grant.credit.saturating_add(credit.as_nanos());
-            let total = plan.limit.saturating_add(credit);
-            (prepaid && total <= SETTLED_MAX).then_some(Grant { credit, ..grant })
-        });
+        let granted = self.grant(&entry, 0, |seen| topped_up(limit, seen, credit).ok());
         let Some(granted) = granted else {
-            let plan = entry.snapshot().plan.counters[0].clone();
-            let prepaid = plan
-                .is_some_and(|plan| plan.dimension == Dimension::Money && plan.period.is_never());
-            let limit = limit.clone();
-            return Err(if prepaid {
-                OperatorError::TooLarge { limit }
-            } else {
-                OperatorError::NotPrepaid { limit }
-            });
+            topped_up(limit, &entry.snapshot(), credit)?;
+            return Err(OperatorError::NotPrepaid { limit: limit.clone() });
         };
         Ok(Money::from_nanos(granted.windows[0].limit).unwrap_or(Money::MAX))
     }
@@ -222,14 +208,14 @@ impl Engine {
         Ok(())
     }
 
-    fn find(&self, limit: &LimitId) -> Result<Arc<Entry>, OperatorError> {
+    pub(super) fn find(&self, limit: &LimitId) -> Result<Arc<Entry>, OperatorError> {
         self.shared
             .store
             .limit(limit.as_str())
             .ok_or_else(|| OperatorError::UnknownLimit { limit: limit.clone() })
     }
 
-    fn grant(
+    pub(super) fn grant(
         &self,
         entry: &Entry,
         counter: usize,
@@ -258,7 +244,7 @@ impl Engine {
     }
 }
 
-fn counter_of(entry: &Entry, dimension: Dimension) -> Result<usize, OperatorError> {
+pub(super) fn counter_of(entry: &Entry, dimension: Dimension) -> Result<usize, OperatorError> {
     let snapshot = entry.snapshot();
     (0..COUNTERS)
         .find(|&counter| snapshot.dimension(counter) == Some(dimension))
@@ -273,8 +259,25 @@ fn resettable(entry: &Entry, dimension: Dimension) -> Result<usize, OperatorErro
     }
 }
 
+/// What is granted on a prepaid budget once this credit is added.
+pub(super) fn topped_up(
+    limit: &LimitId,
+    seen: &Snapshot,
+    credit: Money,
+) -> Result<Grant, OperatorError> {
+    let plan = seen.plan.counters[0].as_ref();
+    let prepaid = plan.filter(|p| p.dimension == Dimension::Money && p.period.is_never());
+    let plan = prepaid.ok_or_else(|| OperatorError::NotPrepaid { limit: limit.clone() })?;
+    let grant = seen.grant(0);
+    let credit = grant.credit.saturating_add(credit.as_nanos());
+    if plan.limit.saturating_add(credit) > SETTLED_MAX {
+        return Err(OperatorError::TooLarge { limit: limit.clone() });
+    }
+    Ok(Grant { credit, ..grant })
+}
+
 /// The instant before which windows must begin to be among those that an override lasts for.
-fn until(seen: &Snapshot, counter: usize, lasts: Lasts) -> Option<Timestamp> {
+pub(super) fn until(seen: &Snapshot, counter: usize, lasts: Lasts) -> Option<Timestamp> {
     let plan = seen.plan.counters[counter].as_ref()?;
     let Lasts::Windows(count) = lasts else { return Some(Timestamp::MAX) };
     let first = seen.windows[counter].span.end;

@@ -96,8 +96,8 @@ impl LedgerBuilder {
         self
     }
 
-    /// Registers the engine's owners with the store, sets the engine's usage to the store's totals,
-    /// tells the store where windows end by the limits as they are now, and starts the writer's
+    /// Registers the engine's owners with the store, sets the engine's usage to the store's totals
+    /// and what was topped up and overridden to what it has of that, tells the store where windows end by the limits as they are now, and starts the writer's
     /// thread. The engine should have its limits by now and no traffic yet.
     ///
     /// # Errors

@@ -9,13 +9,20 @@
 use std::fmt::Display;
 
 use super::entry::{Entry, Nulled};
+use super::grant::TopUp;
 use super::record::{Posting, UsageRecord};
 use super::store::StoreError;
+use crate::engine::OverrideState;
+use crate::id::LimitId;
 use crate::time::Timestamp;
 use crate::units::Dimension;
 
 /// What every store says it is doing when it writes a group.
 pub(crate) const WRITING: &str = "writing to the ledger";
+
+/// The same of what is granted.
+pub(crate) const GRANTING: &str = "granting";
+pub(crate) const READING_GRANTS: &str = "reading what is granted";
 
 /// The largest number of a column.
 const LARGEST: u64 = i64::MAX as u64;
@@ -90,6 +97,34 @@ fn same_total(one: &Posting, other: &Posting) -> bool {
     key(one) == key(other) && one.limit == other.limit
 }
 
+/// Refuses a top-up that no store can keep.
+pub(crate) fn check_top_up(top_up: &TopUp) -> Result<(), StoreError> {
+    if top_up.at.as_nanos() >= LARGEST {
+        return Err(too_late(format!("the time of the top-up {}", top_up.id), top_up.at));
+    }
+    Ok(())
+}
+
+/// Refuses an override that no store can keep.
+pub(crate) fn check_override(
+    limit: &LimitId,
+    instead: Option<OverrideState>,
+) -> Result<(), StoreError> {
+    match instead {
+        Some(OverrideState { limit: instead, .. }) if instead > LARGEST => {
+            let what = format!("the override of {limit}");
+            Err(refused(what, instead, "at most 9223372036854775807"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Credit that has become too large.
+pub(crate) fn credit_too_large(top_up: &TopUp) -> StoreError {
+    let what = format!("the credit of {}", top_up.limit);
+    refused(what, "beyond 64 bits", "at most 9223372036854775807")
+}
+
 fn too_late(what: String, at: Timestamp) -> StoreError {
     refused(what, at, "instants before 2262-04-11T23:47:16.854775807Z")
 }
@@ -124,6 +159,11 @@ pub(crate) fn to_instant(column: i64) -> Option<Timestamp> {
     }
 }
 
+/// An instant as it comes back: one that columns cannot hold is one that never comes.
+pub(crate) fn kept(at: Timestamp) -> Timestamp {
+    to_instant(instant(at)).unwrap_or(Timestamp::MAX)
+}
+
 /// An attempt: the same 64 bits.
 pub(crate) fn attempt(attempt: u64) -> i64 {
     attempt.cast_signed()
@@ -150,7 +190,12 @@ pub(crate) fn dimension(dimension: Dimension) -> i64 {
     }
 }
 
-/// The dimension of a number. `None` for other numbers.
+/// The dimension of a number, requests in flight too. `None` for other numbers.
+pub(crate) fn to_any_dimension(column: i64) -> Option<Dimension> {
+    if column == 3 { Some(Dimension::InFlight) } else { to_dimension(column) }
+}
+
+/// The dimension of a number that is recorded. `None` for other numbers.
 pub(crate) fn to_dimension(column: i64) -> Option<Dimension> {
     match column {
         0 => Some(Dimension::Money),

@@ -33,12 +33,15 @@ pub(crate) struct Books {
     pub(crate) store: Arc<dyn LedgerStore>,
     /// Held while a group is written. Nothing that decides about a request takes it.
     pub(crate) owners: Mutex<Owners>,
+    /// Held while what is granted is written, or read, and set; and while an owner is deleted.
+    pub(crate) granting: Mutex<()>,
     deletions: AtomicU64,
 }
 
 impl Books {
     pub(crate) fn new(store: Arc<dyn LedgerStore>) -> Self {
-        Self { store, owners: Mutex::new(Owners::default()), deletions: AtomicU64::new(0) }
+        let owners = Mutex::new(Owners::default());
+        Self { store, owners, granting: Mutex::new(()), deletions: AtomicU64::new(0) }
     }
 
     /// So many owners have been deleted by this process.

@@ -105,7 +105,9 @@ impl Ledger {
         &self.front.desk
     }
 
-    /// The engine that it records for.
+    /// The engine that it records for. What is [reset](Engine::reset), [topped up](Engine::top_up)
+    /// and [overridden](Engine::override_limit) there is known to no store: the ledger does the
+    /// same for good.
     pub fn engine(&self) -> &Engine {
         &self.desk().engine
     }
@@ -178,7 +180,7 @@ impl Ledger {
     }
 
     /// Removes an owner from the store and from the engine, with its limits: references to it
-    /// become NULL, records stay. What is in flight is recorded without it. Created again, it
+    /// become NULL, what was granted is gone, records stay. What is in flight is recorded without it. Created again, it
     /// begins at zero. Blocks until the store has done it.
     ///
     /// # Errors
@@ -186,6 +188,7 @@ impl Ledger {
     /// [`RemoveError`]. Nothing was changed.
     pub fn remove_owner(&self, owner: &OwnerId) -> Result<Vec<LimitUsage>, RemoveError> {
         let Desk { engine, books, .. } = self.desk();
+        let _turn = books.granting.lock();
         let mut owners = books.owners.lock();
         if !engine.is_removable(owner) {
             return Ok(engine.remove_owner(owner)?);

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 
 use super::columns;
 use super::entry::{Entry, Fate, Nulled, Written, involves};
+use super::grant::{Credited, Granted, TopUp};
 use super::record::{Outcome, Posting, RecordId};
 use super::store::{Filter, LedgerStore, StoreError, Stored, Total};
+use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
 use crate::time::Timestamp;
 use crate::units::Dimension;
@@ -38,6 +40,8 @@ struct Tables {
     /// Which correction there is of which record.
     corrections: HashMap<RecordId, RecordId>,
     totals: BTreeMap<(LimitId, Dimension), BTreeMap<Timestamp, Total>>,
+    grants: BTreeMap<(LimitId, Dimension), Granted>,
+    top_ups: HashMap<RecordId, TopUp>,
 }
 
 #[derive(Debug)]
@@ -84,7 +88,55 @@ impl LedgerStore for MemoryLedger {
             windows.retain(|_, total| !involves(&total.owner, owner));
             !windows.is_empty()
         });
+        tables.grants.retain(|_, granted| !involves(&granted.owner, owner));
         Ok(tables.owners.remove(owner))
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        columns::check_top_up(top_up)?;
+        let mut tables = self.tables.lock();
+        let known = tables.top_ups.get(&top_up.id);
+        let same = |known: &TopUp| known.limit == top_up.limit && known.amount == top_up.amount;
+        let fate = known.map(|known| if same(known) { Fate::Before } else { Fate::Duplicate });
+        let of = (top_up.limit.clone(), Dimension::Money);
+        if let Some(fate) = fate {
+            let granted = tables.grants.get(&of).filter(|known| known.owner == top_up.owner);
+            return Ok(Credited { fate, credit: granted.map_or(0, |granted| granted.credit) });
+        }
+        let granted = tables.granted(&top_up.limit, &top_up.owner, Dimension::Money);
+        let sum = granted.credit.checked_add(top_up.amount.as_nanos());
+        let sum = sum.filter(|sum| i64::try_from(*sum).is_ok());
+        let credit = sum.ok_or_else(|| columns::credit_too_large(top_up))?;
+        tables.grants.insert(of, Granted { credit, ..granted });
+        tables.top_ups.insert(top_up.id, top_up.clone());
+        Ok(Credited { fate: Fate::Now, credit })
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        columns::check_override(limit, instead)?;
+        let mut tables = self.tables.lock();
+        let of = (limit.clone(), dimension);
+        let is_known = tables.grants.get(&of).is_some_and(|known| known.owner == *owner);
+        if is_known || instead.is_some() {
+            let kept = |instead: OverrideState| OverrideState {
+                until: columns::kept(instead.until),
+                ..instead
+            };
+            let granted = tables.granted(limit, owner, dimension);
+            tables.grants.insert(of, Granted { instead: instead.map(kept), ..granted });
+        }
+        Ok(())
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        self.tables.lock().grants.values().cloned().for_each(each);
+        Ok(())
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
@@ -141,6 +193,18 @@ fn is_open(total: &Total, now: Timestamp) -> bool {
 }
 
 impl Tables {
+    /// What is granted on a counter of an owner's limit.
+    fn granted(&self, limit: &LimitId, owner: &OwnerId, dimension: Dimension) -> Granted {
+        let known = self.grants.get(&(limit.clone(), dimension));
+        known.filter(|known| known.owner == *owner).cloned().unwrap_or_else(|| Granted {
+            limit: limit.clone(),
+            owner: owner.clone(),
+            dimension,
+            credit: 0,
+            instead: None,
+        })
+    }
+
     fn write(&mut self, entry: &Entry, undo: &mut Undo) -> Result<Written, StoreError> {
         let mut nulled = Nulled::default();
         if let Some(record) = &entry.record {
@@ -244,8 +308,7 @@ fn is_asked_for(filter: &Filter, posting: &Posting) -> bool {
 /// A posting as a store keeps it: an end that columns cannot hold is one that never comes.
 fn as_kept(posting: &Posting) -> Posting {
     let mut kept = posting.clone();
-    let column = columns::instant(kept.window.end);
-    kept.window.end = columns::to_instant(column).unwrap_or(Timestamp::MAX);
+    kept.window.end = columns::kept(kept.window.end);
     kept
 }
 

@@ -40,7 +40,7 @@ type Totals = HashMap<Counter, Total>;
 #[non_exhaustive]
 pub struct Reconciled {
     /// Whether it could compare at all: false if something was on its way to the store. Then
-    /// only `moved` says what was done.
+    /// only `moved` and `granted` say what was done.
     pub quiet: bool,
     /// Counters that were compared.
     pub compared: usize,
@@ -53,6 +53,9 @@ pub struct Reconciled {
     pub apart: Vec<Apart>,
     /// So many windows had moved because their limits were changed, and the store is told so.
     pub moved: usize,
+    /// So many counters had something else granted than the store has, and have that now: another
+    /// process has topped up or overridden a limit.
+    pub granted: usize,
 }
 
 /// A counter of which memory and the store differ.
@@ -112,8 +115,8 @@ impl Ledger {
     ///
     /// Between calls of one process nothing differs, unless something was booked past the ledger
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
-    /// each of them learns what the others have spent, and where they have reset a window: call it
-    /// every few seconds, and the limits of all of them together are passed by no more than what
+    /// each of them learns what the others have spent and granted, and where they have reset a
+    /// window: call it every few seconds, and the limits of all of them together are passed by no more than what
     /// they admit between two calls.
     ///
     /// # Several processes
@@ -127,9 +130,10 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]. Nothing was done.
+    /// [`StoreError`]. Nothing was compared.
     pub fn reconcile(&self) -> Result<Reconciled, StoreError> {
         let (desk, mut seen) = (self.desk(), self.front().seen.lock());
+        let granted = self.bring_grants()?;
         let (before, since) = (desk.outbox.quiet(), desk.books.deletions());
         let lines = desk.engine.booked();
         let mut totals = Totals::new();
@@ -138,7 +142,7 @@ impl Ledger {
             totals.insert((total.limit.clone(), total.dimension), total);
         })?;
         let refused = self.refused();
-        let mut found = Reconciled::default();
+        let mut found = Reconciled { granted, ..Reconciled::default() };
         if before.is_some() && desk.outbox.quiet() == before {
             found.quiet = true;
             self.compare(&lines, &totals, &refused, &mut seen, &mut found);

@@ -1,6 +1,7 @@
-//! What a ledger begins with: the totals of the windows that are open.
+//! What a ledger begins with: what is granted, and the totals of the windows that are open.
 
 use super::builder::StartError;
+use super::grant::set_grants;
 use super::opening::opening_of;
 use super::record::Posting;
 use super::store::{LedgerStore, Total};
@@ -26,10 +27,13 @@ pub struct Restored {
     pub unknown: u64,
     /// Totals below zero, which count as zero, or above what can be counted, which count as that.
     pub out_of_range: u64,
+    /// Counters on which top-ups and overrides were set.
+    pub grants: u64,
 }
 
-/// Sets what the engine's limits have used to what the store has for the windows that are open.
-/// What was topped up and overridden stays as the engine has it. Says also which windows lie
+/// Sets what the engine's limits have used to what the store has for the windows that are open, and
+/// what is granted to what it has of that; where it has nothing, that stays as the engine has it.
+/// Says also which windows lie
 /// elsewhere than the store has them: their limits were changed since.
 pub(crate) fn restore(
     engine: &Engine,
@@ -37,6 +41,8 @@ pub(crate) fn restore(
     now: Timestamp,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Restored, Vec<Posting>), StartError> {
+    // First, so that what was paid for is no overdraft.
+    let grants = set_grants(engine, store)?.set;
     let State { version, limits, .. } = engine.export();
     let mut restoring = Restoring {
         engine,
@@ -45,7 +51,7 @@ pub(crate) fn restore(
         moved: Vec::new(),
         known: limits,
         next: 0,
-        done: Restored::default(),
+        done: Restored { grants, ..Restored::default() },
         error: None,
         progress,
     };

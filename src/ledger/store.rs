@@ -6,7 +6,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::entry::{Entry, Nulled, Written};
+use super::grant::{Credited, Granted, TopUp};
 use super::record::{Outcome, Posting, RecordId, UsageRecord};
+use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
 use crate::sync::Arc;
 use crate::time::{Span, Timestamp};
@@ -56,13 +58,48 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError>;
 
     /// Deletes an owner: references to it become NULL, and the totals of its limits (and of pairs
-    /// with it) are deleted, so that what is created under its name later begins at zero. Records
+    /// with it) are deleted, and so is what was granted on them, so that what is created under its name later begins at zero. Records
     /// and postings stay. Says whether it was registered.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then nothing is changed.
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError>;
+
+    /// Adds to what a prepaid budget was topped up by, once for each id, in one transaction that is
+    /// durable when it returns. Says what became of it, and the sum from then on. Ids are kept for
+    /// good. What was granted while the limit was another owner's is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: [`StoreError::Rejected`] if the sum is more than 2^63 - 1. After any other
+    /// it is added or not; the same call again says which.
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError>;
+
+    /// Sets what a counter admits in place of its limit, or takes that away, durably. What it was
+    /// topped up by stays. What was granted while the limit was another owner's is forgotten, or
+    /// left as it is where nothing is to be set.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: [`StoreError::Rejected`] if the limit is more than 2^63 - 1. After any other
+    /// it is set or not.
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError>;
+
+    /// What is granted, in the order of limits and dimensions: of every counter that was ever
+    /// topped up or overridden, those too whose override was taken away again. `each` may not call
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError>;
 
     /// The totals that a restart at `now` begins with: for each (limit, dimension) the window that
     /// began last, if it has not ended (a window that ends at [`Timestamp::MAX`] never does). Reads
@@ -123,6 +160,24 @@ impl<S: LedgerStore + ?Sized> LedgerStore for Arc<S> {
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         (**self).delete(owner)
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        (**self).top_up(top_up)
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        (**self).set_override(limit, owner, dimension, instead)
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        (**self).grants(each)
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {

@@ -3,22 +3,41 @@
 use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::types::Type;
 
-use super::{Postgres, reading, writing};
+use super::{Postgres, grants, reading, writing};
+use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
-use crate::ledger::columns::{WRITING, check, instant};
-use crate::ledger::{Entry, Filter, LedgerStore, RecordId, StoreError, Stored, Total, Written};
+use crate::ledger::columns::{
+    GRANTING, READING_GRANTS, WRITING, check, check_override, check_top_up, instant,
+};
+use crate::ledger::{
+    Credited, Entry, Filter, Granted, LedgerStore, RecordId, StoreError, Stored, TopUp, Total,
+    Written,
+};
 use crate::time::Timestamp;
+use crate::units::Dimension;
 
 const READING_TOTALS: &str = "reading totals";
 const READING_RECORDS: &str = "reading records";
 
-/// The totals of an owner and of the pairs with it. No owner's text begins or ends with `&`, and
-/// `'` is the character behind it, so the first half of pairs is a range of the index.
-const TOTALS_OF: &str = "
-    SELECT limit_id, dimension, window_start FROM tollkeeper.totals
-    WHERE owner = $1 OR (owner > $1 || '&' AND owner < $1 || '''')
-        OR (split_part(owner, '&', 2) = $1 AND split_part(owner, '&', 2) <> '')
-    ORDER BY limit_id, dimension, window_start FOR UPDATE";
+/// Of a table: what is an owner's and what is of the pairs with it. No owner's text begins or ends
+/// with `&`, and `'` is the character behind it, so the first half of pairs is a range of the index.
+const OF_OWNER: &str = "owner = $1 OR (owner > $1 || '&' AND owner < $1 || '''')
+        OR (split_part(owner, '&', 2) = $1 AND split_part(owner, '&', 2) <> '')";
+
+/// Deletes from a table with that primary key what is an owner's. Rows are locked in the order of
+/// the key, as by those who write them.
+fn delete_from((table, key): (&str, &[&str])) -> String {
+    let of = |row: &str| key.iter().map(|of| format!("{row}.{of}")).collect::<Vec<_>>().join(", ");
+    format!(
+        "WITH locked AS MATERIALIZED (
+            SELECT {key} FROM tollkeeper.{table} WHERE {OF_OWNER} ORDER BY {key} FOR UPDATE
+        )
+        DELETE FROM tollkeeper.{table} AS gone USING locked WHERE ({}) = ({})",
+        of("gone"),
+        of("locked"),
+        key = key.join(", "),
+    )
+}
 
 impl LedgerStore for Postgres {
     fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError> {
@@ -48,16 +67,38 @@ impl LedgerStore for Postgres {
             // is seen by the next statement.
             let delete = "DELETE FROM tollkeeper.owners WHERE id = $1 RETURNING id";
             let was_there = !transaction.query_typed(delete, &[(&id, Type::TEXT)])?.is_empty();
-            let totals = format!(
-                "WITH locked AS MATERIALIZED ({TOTALS_OF})
-                DELETE FROM tollkeeper.totals AS total USING locked
-                WHERE (total.limit_id, total.dimension, total.window_start)
-                    = (locked.limit_id, locked.dimension, locked.window_start)"
-            );
-            transaction.query_typed(&totals, &[(&id, Type::TEXT)])?;
+            for table in [
+                ("totals", &["limit_id", "dimension", "window_start"][..]),
+                ("grants", &["limit_id", "dimension"]),
+            ] {
+                transaction.query_typed(&delete_from(table), &[(&id, Type::TEXT)])?;
+            }
             transaction.commit()?;
             Ok(was_there)
         })
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        check_top_up(top_up)?;
+        self.writing.call(GRANTING, |client| grants::top_up(client, top_up))
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        check_override(limit, instead)?;
+        self.writing
+            .call(GRANTING, |client| grants::set_override(client, limit, owner, dimension, instead))
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        let granted = self.reading.call(READING_GRANTS, grants::read)?;
+        granted.into_iter().for_each(each);
+        Ok(())
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {

@@ -8,9 +8,12 @@ use ::postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::error::Failure;
+use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
-use crate::ledger::columns::{to_dimension, to_instant, to_nulled};
-use crate::ledger::{Nulled, Outcome, Posting, RecordId, StoreError, Stored, Total, UsageRecord};
+use crate::ledger::columns::{to_any_dimension, to_dimension, to_instant, to_nulled};
+use crate::ledger::{
+    Granted, Nulled, Outcome, Posting, RecordId, StoreError, Stored, Total, UsageRecord,
+};
 use crate::time::{Span, Timestamp};
 use crate::units::{Money, Usage};
 
@@ -107,6 +110,34 @@ impl Columns<'_> {
 /// A row of [`TOTAL`].
 pub(super) fn total(row: &Row, doing: &'static str) -> Result<Total, Failure> {
     Columns { row, doing }.total()
+}
+
+/// A row of `grants`: limit, dimension, owner, credit, override and its end.
+pub(super) fn granted(row: &Row, doing: &'static str) -> Result<Granted, Failure> {
+    let columns = Columns { row, doing };
+    let limit: &str = columns.get(0)?;
+    let dimension: i16 = columns.get(1)?;
+    let owner = columns.owner(2, "a limit's owner")?;
+    let instead = match columns.get::<Option<i64>>(4)? {
+        None => None,
+        Some(_) => Some(OverrideState {
+            limit: columns.count(4, "an override")?,
+            until: columns.instant(5, "the end of an override")?,
+        }),
+    };
+    Ok(Granted {
+        limit: LimitId::new(limit).map_err(|e| columns.malformed("a limit's id", e))?,
+        owner: owner.ok_or_else(|| columns.malformed("a limit's owner", "NULL"))?,
+        dimension: to_any_dimension(dimension.into())
+            .ok_or_else(|| columns.malformed("a dimension", dimension))?,
+        credit: columns.count(3, "a credit")?,
+        instead,
+    })
+}
+
+/// A row of a credit alone.
+pub(super) fn credit(row: &Row, doing: &'static str) -> Result<u64, Failure> {
+    Columns { row, doing }.count(0, "a credit")
 }
 
 /// Which references were NULL when a record was written.

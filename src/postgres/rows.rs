@@ -163,7 +163,7 @@ impl<'a> Charges<'a> {
 }
 
 /// A number of one digit.
-fn small(number: i64) -> i16 {
+pub(super) fn small(number: i64) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }
 

@@ -3,15 +3,19 @@
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
 
 use super::error::failed;
+use super::grants::{self, DELETE_GRANTS};
 use super::group::Group;
 use super::row::Read;
 use super::{Sqlite, Writer};
+use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
-use crate::ledger::columns::{self, WRITING, instant};
+use crate::ledger::columns::{self, GRANTING, WRITING, instant};
 use crate::ledger::{
-    Entry, Filter, LedgerStore, Posting, RecordId, StoreError, Stored, Total, Written,
+    Credited, Entry, Filter, Granted, LedgerStore, Posting, RecordId, StoreError, Stored, TopUp,
+    Total, Written,
 };
 use crate::time::Timestamp;
+use crate::units::Dimension;
 
 const REGISTERING: &str = "registering owners";
 const DELETING: &str = "deleting an owner";
@@ -47,6 +51,31 @@ impl LedgerStore for Sqlite {
         in_transaction(&mut self.writer.lock().connection, DELETING, |transaction| {
             delete(transaction, owner).map_err(failed(DELETING))
         })
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        columns::check_top_up(top_up)?;
+        in_transaction(&mut self.writer.lock().connection, GRANTING, |transaction| {
+            grants::top_up(transaction, top_up).map_err(grants::not_granted)
+        })
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        columns::check_override(limit, instead)?;
+        in_transaction(&mut self.writer.lock().connection, GRANTING, |transaction| {
+            grants::set_override(transaction, limit, owner, dimension, instead)
+                .map_err(grants::not_granted)
+        })
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        grants::read(&self.reader.lock(), each)
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
@@ -156,6 +185,7 @@ fn delete(transaction: &Transaction<'_>, owner: &OwnerId) -> rusqlite::Result<bo
     let counters = last.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let counters: Vec<(String, i64)> = counters.collect::<rusqlite::Result<_>>()?;
     transaction.prepare_cached(RETIRE)?.execute([owner])?;
+    transaction.prepare_cached(DELETE_GRANTS)?.execute([owner])?;
     // A limit that had another owner before has windows left, of which one is the last now.
     let mut promote = transaction.prepare_cached(PROMOTE)?;
     for (limit, dimension) in counters {

@@ -7,8 +7,9 @@ use rusqlite::Row;
 use rusqlite::types::FromSql;
 
 use super::error::failed;
+use crate::engine::OverrideState;
 use crate::ledger::columns;
-use crate::ledger::{Nulled, Outcome, Posting, RecordId, StoreError, Total, UsageRecord};
+use crate::ledger::{Granted, Nulled, Outcome, Posting, RecordId, StoreError, Total, UsageRecord};
 use crate::time::{Span, Timestamp};
 use crate::units::{Money, Usage};
 
@@ -61,7 +62,7 @@ impl Read<'_> {
     }
 
     fn count(&self, column: usize) -> Result<u64, StoreError> {
-        self.number(column, "a number of tokens or requests", |found| u64::try_from(found).ok())
+        self.number(column, "an amount", |found| u64::try_from(found).ok())
     }
 
     fn optional<T: FromStr<Err: Display>>(
@@ -113,6 +114,21 @@ impl Read<'_> {
             window: Span { start: self.instant(2)?, end: self.instant(3)? },
             anchor: self.instant(4)?,
             settled: self.get(6)?,
+        })
+    }
+
+    /// The columns of `GRANTS`.
+    pub(super) fn granted(&self) -> Result<Granted, StoreError> {
+        let instead = match self.get::<Option<i64>>(4)? {
+            None => None,
+            Some(_) => Some(OverrideState { limit: self.count(4)?, until: self.instant(5)? }),
+        };
+        Ok(Granted {
+            limit: self.text(0, "grants.limit_id")?,
+            owner: self.text(2, "grants.owner")?,
+            dimension: self.number(1, "grants.dimension", columns::to_any_dimension)?,
+            credit: self.count(3)?,
+            instead,
         })
     }
 

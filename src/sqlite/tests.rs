@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{Sqlite, ledger};
+use super::{Sqlite, grants, ledger};
 use crate::id::LimitId;
 use crate::ledger::{
     Entry, Fate, Filter, LedgerStore, Outcome, Posting, RecordId, StoreError, UsageRecord,
@@ -172,6 +172,7 @@ fn no_statement_looks_through_all_records_or_windows() {
         (ledger::LAST_OF_OWNER.to_owned(), "windows_pair_second"),
         (ledger::RETIRE.to_owned(), "windows_pair_first"),
         (ledger::PROMOTE.to_owned(), "windows_description"),
+        (grants::DELETE_GRANTS.to_owned(), "grants_pair_second"),
         (ledger::PURGE_RECORDS.to_owned(), "records_settled_at"),
         (ledger::PURGE_POSTINGS.to_owned(), "records_settled_at"),
         (filter(&|_| ()), "sqlite_autoindex_records_1"),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Charge, Clock, Dimension, Draft, Entry, Fate, Filter, Ledger, LedgerBuilder,
-    LedgerStore, LimitId, MemoryLedger, Outcome, OwnerId, RateLimit, Receipt, RecordId,
-    SettleError, Settling, StoreError, Stored, Timestamp, Total, Turn, Unreserved, Usage, Writer,
-    Written,
+    Budget, Charge, Clock, Credited, Dimension, Draft, Entry, Fate, Filter, Granted, Ledger,
+    LedgerBuilder, LedgerStore, LimitId, MemoryLedger, Outcome, OverrideState, OwnerId, RateLimit,
+    Receipt, RecordId, SettleError, Settling, StoreError, Stored, Timestamp, TopUp, Total, Turn,
+    Unreserved, Usage, Writer, Written,
 };
 
 use crate::kit::{Kit, id, kit, nanos, owner, per};
@@ -29,6 +29,8 @@ pub struct Faulty {
     pub inner: MemoryLedger,
     /// Of the next calls of `write`, in order.
     pub faults: Mutex<VecDeque<Fault>>,
+    /// Of the next calls that grant.
+    pub grant_faults: Mutex<VecDeque<Fault>>,
     /// The sizes of the groups that were tried.
     pub groups: Mutex<Vec<usize>>,
     /// Whether calls of `write` wait.
@@ -52,6 +54,14 @@ fn unavailable() -> StoreError {
 impl Faulty {
     pub fn fail(&self, faults: &[Fault]) {
         self.faults.lock().unwrap().extend(faults);
+    }
+
+    fn granting<T>(&self, grant: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.grant_faults.lock().unwrap().pop_front() {
+            Some(Fault::Before) => Err(unavailable()),
+            Some(Fault::After) => grant().and(Err(unavailable())),
+            None => grant(),
+        }
     }
 
     pub fn stall(&self, stalled: bool) {
@@ -94,6 +104,24 @@ impl LedgerStore for Faulty {
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         self.inner.delete(owner)
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        self.granting(|| self.inner.top_up(top_up))
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        self.granting(|| self.inner.set_override(limit, owner, dimension, instead))
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        self.inner.grants(each)
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {

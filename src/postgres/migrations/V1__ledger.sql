@@ -105,3 +105,37 @@ COMMENT ON COLUMN tollkeeper.totals.settled IS 'Money in billionths of the unit,
 CREATE INDEX totals_owner ON tollkeeper.totals (owner);
 CREATE INDEX totals_pair_second ON tollkeeper.totals (split_part(owner, '&', 2))
     WHERE split_part(owner, '&', 2) <> '';
+
+CREATE TABLE tollkeeper.grants (
+    limit_id text COLLATE "C" NOT NULL,
+    dimension smallint NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    credit bigint NOT NULL,
+    instead bigint,
+    until bigint,
+    CONSTRAINT grants_pkey PRIMARY KEY (limit_id, dimension)
+);
+COMMENT ON TABLE tollkeeper.grants IS 'What operators have granted: one row for each counter that was ever topped up or overridden. Deleted with the owner.';
+COMMENT ON COLUMN tollkeeper.grants.limit_id IS 'The limit.';
+COMMENT ON COLUMN tollkeeper.grants.dimension IS 'What is counted: 0 money, 1 tokens, 2 requests, 3 requests in flight.';
+COMMENT ON COLUMN tollkeeper.grants.owner IS 'The limit''s owner. A pair is written as both, with & between.';
+COMMENT ON COLUMN tollkeeper.grants.credit IS 'The sum of the top-ups, in billionths of the unit of money.';
+COMMENT ON COLUMN tollkeeper.grants.instead IS 'What is admitted in place of the limit. NULL: the limit is.';
+COMMENT ON COLUMN tollkeeper.grants.until IS 'It is in place of the limit in windows that begin before this, in nanoseconds since 1970 UTC. 9223372036854775807: in all.';
+
+-- For the deletion of an owner, as of totals.
+CREATE INDEX grants_owner ON tollkeeper.grants (owner);
+CREATE INDEX grants_pair_second ON tollkeeper.grants (split_part(owner, '&', 2))
+    WHERE split_part(owner, '&', 2) <> '';
+
+CREATE TABLE tollkeeper.top_ups (
+    id uuid CONSTRAINT top_ups_pkey PRIMARY KEY,
+    limit_id text COLLATE "C" NOT NULL,
+    amount bigint NOT NULL,
+    at bigint NOT NULL
+);
+COMMENT ON TABLE tollkeeper.top_ups IS 'Every top-up there was, so that none is added twice. Rows stay when the limit''s owner is deleted.';
+COMMENT ON COLUMN tollkeeper.top_ups.id IS 'Which it is.';
+COMMENT ON COLUMN tollkeeper.top_ups.limit_id IS 'The prepaid budget.';
+COMMENT ON COLUMN tollkeeper.top_ups.amount IS 'How much, in billionths of the unit of money.';
+COMMENT ON COLUMN tollkeeper.top_ups.at IS 'When, in nanoseconds since 1970 UTC.';

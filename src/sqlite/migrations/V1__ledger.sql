@@ -81,3 +81,30 @@ CREATE TABLE postings (
     amount INTEGER NOT NULL,
     PRIMARY KEY (record, window_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What operators have granted on counters: of every one that was ever topped up or overridden. Goes
+-- with its owner.
+CREATE TABLE grants (
+    limit_id TEXT NOT NULL,
+    dimension INTEGER NOT NULL,               -- 0 money, 1 tokens, 2 requests, 3 requests in flight
+    owner TEXT NOT NULL,                      -- whose limit it is: kind:name, or a pair with & between
+    credit INTEGER NOT NULL,                  -- the sum of the top-ups
+    instead INTEGER,                          -- admitted in place of the limit; NULL: the limit is
+    until INTEGER,                            -- in the windows that begin before this
+    pair_first TEXT AS (CASE WHEN instr(owner, '&') THEN substr(owner, 1, instr(owner, '&') - 1) END),
+    pair_second TEXT AS (CASE WHEN instr(owner, '&') THEN substr(owner, instr(owner, '&') + 1) END),
+    PRIMARY KEY (limit_id, dimension)
+) STRICT, WITHOUT ROWID;
+
+-- Deleting an owner finds its grants and those of its pairs.
+CREATE INDEX grants_owner ON grants (owner);
+CREATE INDEX grants_pair_first ON grants (pair_first) WHERE pair_first IS NOT NULL;
+CREATE INDEX grants_pair_second ON grants (pair_second) WHERE pair_second IS NOT NULL;
+
+-- Every top-up there was, so that none is added twice. Stays when its owner is deleted.
+CREATE TABLE top_ups (
+    id BLOB NOT NULL PRIMARY KEY,             -- 16 bytes, the highest first
+    limit_id TEXT NOT NULL,
+    amount INTEGER NOT NULL,                  -- nano-units of money
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
