@@ -1,7 +1,7 @@
 //! Reconciling: what memory has and what the store has, compared when nothing is on its way.
 
 use std::cmp::Ordering as Order;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::columns::instant;
@@ -142,13 +142,14 @@ impl Ledger {
             totals.insert((total.limit.clone(), total.dimension), total);
         })?;
         let refused = self.refused();
+        let unopened = self.refused_openings();
         let mut found = Reconciled { granted, ..Reconciled::default() };
         if before.is_some() && desk.outbox.quiet() == before {
             found.quiet = true;
             self.compare(&lines, &totals, &refused, &mut seen, &mut found);
         }
-        // What is refused would be refused again.
-        let accepted = lines.iter().filter(|line| !refused.contains_key(&place(line)));
+        // An opening that is refused would be refused again.
+        let accepted = lines.iter().filter(|line| !unopened.contains(&place(line)));
         let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
         found.moved = self.open(moved.collect(), since, &mut seen);
         Ok(found)
@@ -224,16 +225,30 @@ impl Ledger {
         count
     }
 
-    /// What the store would not take, and memory has booked.
+    /// What the store would not take, and memory has booked: corrections it has not, nor what was
+    /// gone with an owner that was deleted since.
     fn refused(&self) -> HashMap<Place, i64> {
+        let desk = self.desk();
+        // First, because it is waited for: it is held while a group is written.
+        let owners = desk.books.owners.lock();
         let mut refused = HashMap::new();
-        for (rejected, _) in self.desk().outbox.rejected.lock().iter() {
-            for posting in &rejected.entry.postings {
-                let place = (posting.limit.clone(), posting.dimension, posting.window.start);
-                *refused.entry(place).or_default() += posting.amount;
+        for (rejected, pending) in desk.outbox.rejected.lock().iter() {
+            let booked = rejected.entry.postings.iter().filter(|posting| {
+                pending.unpersisted.is_some() && !owners.is_gone(&posting.owner, pending.since)
+            });
+            for posting in booked {
+                *refused.entry(posting_place(posting)).or_default() += posting.amount;
             }
         }
         refused
+    }
+
+    /// The windows of which the store would not be told.
+    fn refused_openings(&self) -> HashSet<Place> {
+        let rejected = self.desk().outbox.rejected.lock();
+        let entries = rejected.iter().map(|(rejected, _)| &rejected.entry);
+        let openings = entries.filter(|entry| entry.record.is_none());
+        openings.flat_map(|entry| entry.postings.iter().map(posting_place)).collect()
     }
 }
 
@@ -272,6 +287,10 @@ fn counter(line: &Line) -> Counter {
 
 fn place(line: &Line) -> Place {
     (line.limit().clone(), line.dimension(), line.window().start)
+}
+
+fn posting_place(posting: &Posting) -> Place {
+    (posting.limit.clone(), posting.dimension, posting.window.start)
 }
 
 /// Of two numbers of one sign the smaller; otherwise zero.

@@ -1,10 +1,11 @@
 //! Memory and the store are compared, and memory is corrected by what is seen twice.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tollkeeper::{Apart, Budget, Clock, Dimension, Drift, UnknownOwner};
+use tollkeeper::{Alignment, Apart, Budget, Clock, Dimension, Drift, Period, UnknownOwner};
 
-use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, per, second};
+use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, owner, per, second};
 use crate::scene::{
     FORBIDDEN, Fault, Scene, draft, open, restarted_with, scene, scene_on, topology, usage,
 };
@@ -329,4 +330,61 @@ fn where_a_window_ends_by_now_is_told_before_a_restart_goes_by_it() {
         longer(kit);
     });
     assert_eq!(scene.memory()[0], 60);
+}
+
+#[test]
+fn a_correction_that_is_rejected_is_not_booked_and_not_taken_for_booked() {
+    let mut scene = scene();
+    scene.store.permissive.store(true, Ordering::Relaxed);
+    drop(scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)));
+    scene.drain();
+    scene.store.permissive.store(false, Ordering::Relaxed);
+    let uncertain = scene.records()[0].record.id;
+    scene.ledger.resolve(uncertain, &usage(2, 3)).unwrap().forget();
+    scene.drain();
+    assert_eq!(scene.ledger.rejected().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(drifts(&scene), []);
+    }
+    assert_eq!(scene.memory(), [9, 9, 1, 9]);
+    scene.store.permissive.store(true, Ordering::Relaxed);
+    assert_eq!(scene.ledger.retry_rejected(), 1);
+    scene.drain();
+    scene.assert_even([2, 3, 1, 2]);
+}
+
+#[test]
+fn what_was_rejected_for_an_owner_that_is_gone_is_not_counted_for_the_next_of_its_name() {
+    let calendar = || Period::calendar("1d", &Alignment::new()).unwrap();
+    let limited = |kit: &Kit| {
+        kit.limit("key:k", "money", Budget::new(nanos(1_000), calendar()));
+    };
+    let kit = kit();
+    limited(&kit);
+    kit.owner("provider:p", &[]);
+    let mut scene = open(kit, Arc::default());
+    scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)).settle(&usage(9, 9)).forget();
+    scene.drain();
+    assert_eq!((scene.ledger.rejected().len(), scene.kit.counts("money")), (1, (9, 0)));
+    scene.ledger.remove_owner(&owner("key:k")).unwrap();
+    // The day is called as it was.
+    limited(&scene.kit);
+    for _ in 0..3 {
+        assert_eq!(drifts(&scene), []);
+    }
+    assert_eq!(scene.kit.counts("money"), (0, 0));
+}
+
+#[test]
+fn a_record_that_is_rejected_keeps_no_window_from_being_told() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    scene.charge_as(&usage(9, 0), draft().model(FORBIDDEN)).settle(&usage(9, 0)).forget();
+    scene.drain();
+    assert_eq!(scene.ledger.rejected().len(), 1);
+    scene.kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    assert_eq!(scene.ledger.reconcile().unwrap().moved, 1);
+    scene.drain();
+    let end = scene.kit.read("money").window.end;
+    assert_eq!(scene.ledger.totals(&id("money")).unwrap()[0].window.end, end);
 }
