@@ -15,7 +15,9 @@
 //! | I10 | another request under a key is not executed, and nobody gets another's answer |
 //! | I11 | limits are overshot by what was used beyond what was held, and by no more |
 //! | I12 | a node has at most one connection to the lock for each user |
+//! | I13 | reconciling finds all there is to find, and does what it says |
 //! | L8 | each window is charged what was held in it, and what was used beyond that once |
+//! | L9 | the store knows where windows end, and is told nothing that is not so |
 //! | L10 | the totals are the sums of the postings, and a store says what it wrote |
 //! | L11 | what was acknowledged is in the store |
 
@@ -31,18 +33,19 @@ mod memory;
 pub use books::Books;
 pub use inside::InsideBook;
 pub use keys::KeyBook;
-pub use memory::{Ends, Memory};
+pub use memory::{Ends, Memory, Standing, standing};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
-    Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, RecordId, Usage, UsageRecord,
-    Written,
+    Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, Reconciled, RecordId, Timestamp,
+    Usage, UsageRecord, Written,
 };
 
 use crate::hub::{Breach, Checked, breach};
 use crate::swarm::Swarm;
 use crate::tasks::Home;
+use crate::topology::Spec;
 
 /// Which reservation it is. Its record says so in the model's name.
 pub type Tag = u64;
@@ -71,10 +74,14 @@ pub struct Counts {
     pub before: u64,
     pub replayed: u64,
     pub mismatched: u64,
+    pub drifted: u64,
+    pub moved: u64,
+    pub adopted: u64,
+    pub apart: u64,
 }
 
 impl Counts {
-    fn each(&mut self) -> [(&'static str, &mut u64); 9] {
+    fn each(&mut self) -> [(&'static str, &mut u64); 13] {
         [
             ("admitted", &mut self.admitted),
             ("settled", &mut self.settled),
@@ -85,6 +92,10 @@ impl Counts {
             ("before", &mut self.before),
             ("replayed", &mut self.replayed),
             ("mismatched", &mut self.mismatched),
+            ("drifted", &mut self.drifted),
+            ("moved", &mut self.moved),
+            ("adopted", &mut self.adopted),
+            ("apart", &mut self.apart),
         ]
     }
 
@@ -118,12 +129,16 @@ impl Auditor {
     pub fn begins(
         &mut self,
         home: Home,
-        limits: &[LimitUsage],
-        now: tollkeeper::Timestamp,
+        specs: &[Spec],
+        standing: &[Standing],
+        now: Timestamp,
     ) -> Checked {
-        let memory = Memory::restored(&self.books, limits, now);
+        let mut memory = Memory::restored(&self.books, standing, now);
+        specs.iter().for_each(|spec| memory.ruled(spec));
         self.memories.insert(home, memory);
-        self.check(home, limits)
+        let limits: Vec<_> = standing.iter().map(|standing| standing.usage.clone()).collect();
+        self.check(home, &limits)?;
+        self.memories[&home].check_restored_ends(home, standing, &self.books)
     }
 
     /// A life ends: what it knew is gone.
@@ -160,10 +175,35 @@ impl Auditor {
     }
 
     /// A node has created limits.
-    pub fn created(&mut self, home: Home, limits: &[LimitUsage]) {
+    pub fn created(&mut self, home: Home, specs: &[Spec], limits: &[LimitUsage]) {
         let Some(memory) = self.memories.get_mut(&home) else { return };
+        specs.iter().for_each(|spec| memory.ruled(spec));
         for usage in limits {
             memory.limit_exists(&usage.limit, &usage.owner, self.books.era(&usage.owner));
+        }
+    }
+
+    /// A node has reconciled.
+    pub fn reconciled(
+        &mut self,
+        home: Home,
+        found: &Reconciled,
+        quiet: bool,
+        now: Timestamp,
+    ) -> Checked {
+        self.counts.adopted += found.adopted.len() as u64;
+        self.counts.apart += found.apart.len() as u64;
+        self.counts.moved += found.moved as u64;
+        self.counts.drifted += found.drifts.len() as u64;
+        let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
+        memory.reconciled((home, quiet, now), found, &self.books)
+    }
+
+    /// A node has told the store all that it has to tell.
+    pub fn check_ends(&self, home: Home, standing: &[Standing]) -> Checked {
+        match self.memories.get(&home) {
+            Some(memory) => memory.check_ends(home, standing, &self.books),
+            None => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tollkeeper::{Filter, OwnerId};
 
+use crate::auditor::standing;
 use crate::request::draw_usage;
 use crate::store;
 use crate::tasks::Home;
@@ -223,7 +224,7 @@ impl World {
                 self.topology.build(engine, Some(owner)).expect("a sound topology");
                 let limits = gateway.limits();
                 hub.audit(|auditor| {
-                    auditor.created(home, &limits);
+                    auditor.created(home, &self.topology.specs, &limits);
                     Ok(())
                 });
             }
@@ -236,6 +237,7 @@ impl World {
                 hub.audit(|auditor| {
                     if let (Some(memory), Some(before)) = (auditor.memory(home), &before) {
                         memory.before_change(before);
+                        memory.ruled(spec);
                     }
                     Ok(())
                 });
@@ -257,11 +259,21 @@ impl World {
             return;
         }
         let limit = self.hub.pick(&specs.iter().map(|spec| spec.id.clone()).collect::<Vec<_>>());
+        let before = node.gateway.engine.usage(&limit);
         match node.gateway.ledger.reset(&limit, None) {
             Ok((_, settling)) => settling.forget(),
             Err(error) => return self.hub.say(error.to_string()),
         }
-        self.hub.say(format!("node {} resets {limit}", node.gateway.home.node));
+        let home = node.gateway.home;
+        self.hub.say(format!("node {} resets {limit}", home.node));
+        let after = standing(&node.gateway.engine);
+        self.hub.audit(|auditor| {
+            let after = after.iter().find(|standing| standing.usage.limit == limit);
+            match (auditor.memory(home), &before, after) {
+                (Some(memory), Some(before), Some(after)) => memory.reset(home, before, after),
+                _ => Ok(()),
+            }
+        });
         node.gateway.check();
     }
 
@@ -301,18 +313,21 @@ impl World {
     pub fn reconcile(&mut self, node: usize) {
         let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
         let gateway = &node.gateway;
+        let quiet = gateway.ledger.health().queued == 0;
         let Ok(found) = gateway.ledger.reconcile() else { return };
         // They come in no particular order.
-        let mut drifts: Vec<String> = found.drifts.iter().map(|d| format!("{d:?}")).collect();
-        drifts.sort_unstable();
-        for drift in drifts {
-            self.hub.say(format!("node {} finds {drift}", gateway.home.node));
+        let drifts = found.drifts.iter().map(|drift| format!("{drift:?}"));
+        let adopted = found.adopted.iter().map(|adopted| format!("{adopted:?}"));
+        let mut lines: Vec<String> = drifts.chain(adopted).collect();
+        lines.sort_unstable();
+        let (home, now) = (gateway.home, gateway.engine.now());
+        for line in lines {
+            self.hub.say(format!("node {} finds {line}", home.node));
         }
-        self.hub.audit(|auditor| {
-            let memory = auditor.memory(gateway.home);
-            memory.into_iter().for_each(|memory| memory.reconciled(&found));
-            Ok(())
-        });
+        if found.moved > 0 {
+            self.hub.say(format!("node {} tells of {} windows", home.node, found.moved));
+        }
+        self.hub.audit(|auditor| auditor.reconciled(home, &found, quiet, now));
         gateway.check();
     }
 }

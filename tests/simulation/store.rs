@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tollkeeper::{
-    Entry, Filter, LedgerStore, LimitId, MemoryLedger, Nulled, OwnerId, RecordId, StoreError,
-    Stored, Timestamp, Total, Written,
+    Credited, Dimension, Engine, Entry, Filter, Granted, LedgerStore, LimitId, MemoryLedger,
+    Nulled, OverrideState, OwnerId, RecordId, StoreError, Stored, Timestamp, TopUp, Total, Written,
 };
 
+use crate::auditor::standing;
 use crate::hub::Hub;
 use crate::planted::{Planted, is_planted};
 use crate::tasks::Home;
@@ -15,6 +16,8 @@ use crate::tasks::Home;
 #[derive(Clone)]
 pub struct NodeStore {
     pub hub: Arc<Hub>,
+    /// That of the node, for the auditor.
+    pub engine: Engine,
     pub home: Home,
     pub inner: Arc<MemoryLedger>,
 }
@@ -139,7 +142,31 @@ impl LedgerStore for NodeStore {
         self.change("deleting", || delete(&self.hub, &self.inner, owner))
     }
 
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        self.change("topping up", || self.inner.top_up(top_up))
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        self.change("overriding", || self.inner.set_override(limit, owner, dimension, instead))
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        self.look("reading grants", || self.inner.grants(each))
+    }
+
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
+        let standing = standing(&self.engine);
+        self.hub.audit(|auditor| {
+            let memory = auditor.memory(self.home);
+            memory.into_iter().for_each(|memory| memory.reads(standing.clone()));
+            Ok(())
+        });
         self.look("reading totals", || self.inner.open_totals(now, each))
     }
 

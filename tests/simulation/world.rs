@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use tollkeeper::{Clock, MemoryKeys, MemoryLedger, OwnerId};
 
-use crate::auditor::Counts;
+use crate::auditor::{Counts, standing};
 use crate::dice::Dice;
 use crate::hub::{Breach, Hub, NodeClock, breach};
 use crate::lock::{LockServer, SessionId};
@@ -311,10 +311,18 @@ impl World {
             self.tasks.drop_all(home);
         } else {
             self.tasks.drop_all(home);
+            self.hub.audit(|auditor| {
+                auditor.memory(home).into_iter().for_each(|memory| memory.closes());
+                Ok(())
+            });
             let closed = writer.close(gateway.clock.now());
             let left = closed.unwritten.len() + closed.rejected.len();
             self.hub.say(format!("node {node} leaves {left} unwritten"));
+            let standing = standing(&gateway.engine);
             self.hub.audit(|auditor| {
+                if closed.unread.is_none() && closed.unwritten.is_empty() {
+                    auditor.check_ends(home, &standing)?;
+                }
                 auditor.dies(home);
                 Ok(())
             });

@@ -28,6 +28,7 @@ pub struct Kept {
 pub struct Sum {
     pub owner: OwnerId,
     pub end: Timestamp,
+    pub anchor: Timestamp,
     pub settled: i128,
 }
 
@@ -146,10 +147,11 @@ impl Books {
         let counter = (posting.limit.clone(), posting.dimension);
         let windows = self.sums.entry(counter).or_default();
         let owner = posting.owner.clone();
-        let fresh = Sum { owner, end: posting.window.end, settled: 0 };
+        let (end, anchor) = (posting.window.end, posting.anchor);
+        let fresh = Sum { owner, end, anchor, settled: 0 };
         let sum = windows.entry(posting.window.start).or_insert(fresh);
         sum.settled += i128::from(posting.amount);
-        sum.end = posting.window.end;
+        (sum.end, sum.anchor) = (end, anchor);
         sum.owner = posting.owner.clone();
     }
 
