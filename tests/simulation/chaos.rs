@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tollkeeper::{Filter, OwnerId};
+use tollkeeper::{Filter, OwnerId, Reconciled};
 
 use crate::auditor::standing;
 use crate::request::draw_usage;
@@ -310,11 +310,11 @@ impl World {
         });
     }
 
-    pub fn reconcile(&mut self, node: usize) {
-        let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
+    pub fn reconcile(&mut self, node: usize) -> Option<Reconciled> {
+        let node = self.nodes[node].as_ref().filter(|node| !node.paused)?;
         let gateway = &node.gateway;
         let quiet = gateway.ledger.health().queued == 0;
-        let Ok(found) = gateway.ledger.reconcile() else { return };
+        let found = gateway.ledger.reconcile().ok()?;
         // They come in no particular order.
         let drifts = found.drifts.iter().map(|drift| format!("{drift:?}"));
         let adopted = found.adopted.iter().map(|adopted| format!("{adopted:?}"));
@@ -329,5 +329,6 @@ impl World {
         }
         self.hub.audit(|auditor| auditor.reconciled(home, &found, quiet, now));
         gateway.check();
+        Some(found)
     }
 }

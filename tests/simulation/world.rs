@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tollkeeper::{Clock, MemoryKeys, MemoryLedger, OwnerId};
+use tollkeeper::{Clock, MemoryKeys, MemoryLedger, OwnerId, Reconciled};
 
 use crate::auditor::{Counts, standing};
 use crate::dice::Dice;
@@ -374,10 +374,20 @@ impl World {
 
     /// Everything rests: what must be so now?
     fn end(&mut self) {
-        for _ in 0..6 {
+        for round in 0..6 {
             for node in 0..self.nodes.len() {
-                self.reconcile(node);
-                self.nodes[node].iter_mut().for_each(|node| node.turn(Part::Writer));
+                let found = self.reconcile(node);
+                let Some(running) = &mut self.nodes[node] else { continue };
+                running.turn(Part::Writer);
+                let (home, standing) = (running.gateway.home, standing(&running.gateway.engine));
+                self.hub.audit(|auditor| auditor.check_ends(home, &standing));
+                // What differed was seen twice by then.
+                let rests = |found: &Reconciled| {
+                    found.quiet && found.drifts.is_empty() && found.adopted.is_empty()
+                };
+                if round >= 3 && !found.as_ref().is_some_and(rests) {
+                    self.object("I9", format!("node {node} still finds {found:?}"));
+                }
             }
         }
         for node in self.nodes.iter().flatten() {
