@@ -16,6 +16,7 @@
 //! | I11 | limits are overshot by what was used beyond what was held, and by no more |
 //! | I12 | a node has at most one connection to the lock for each user |
 //! | I13 | reconciling finds all there is to find, and does what it says |
+//! | I14 | a limit admits what its definition says and what is granted on it, to the unit |
 //! | L8 | each window is charged what was held in it, and what was used beyond that once |
 //! | L9 | the store knows where windows end, and is told nothing that is not so |
 //! | L10 | the totals are the sums of the postings, and a store says what it wrote |
@@ -23,6 +24,8 @@
 
 #[path = "auditor/books.rs"]
 mod books;
+#[path = "auditor/grants.rs"]
+mod grants;
 #[path = "auditor/inside.rs"]
 mod inside;
 #[path = "auditor/keys.rs"]
@@ -38,8 +41,8 @@ pub use memory::{Ends, Memory, Standing, standing};
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
-    Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, Reconciled, RecordId, Timestamp,
-    Usage, UsageRecord, Written,
+    Credited, Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, Reconciled, RecordId,
+    Timestamp, TopUp, Usage, UsageRecord, Written,
 };
 
 use crate::hub::{Breach, Checked, breach};
@@ -78,10 +81,14 @@ pub struct Counts {
     pub moved: u64,
     pub adopted: u64,
     pub apart: u64,
+    pub topped_up: u64,
+    pub paid_again: u64,
+    pub overridden: u64,
+    pub regranted: u64,
 }
 
 impl Counts {
-    fn each(&mut self) -> [(&'static str, &mut u64); 13] {
+    fn each(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("admitted", &mut self.admitted),
             ("settled", &mut self.settled),
@@ -96,6 +103,10 @@ impl Counts {
             ("moved", &mut self.moved),
             ("adopted", &mut self.adopted),
             ("apart", &mut self.apart),
+            ("topped_up", &mut self.topped_up),
+            ("paid_again", &mut self.paid_again),
+            ("overridden", &mut self.overridden),
+            ("regranted", &mut self.regranted),
         ]
     }
 
@@ -174,10 +185,16 @@ impl Auditor {
         }
     }
 
-    /// A node has created limits.
-    pub fn created(&mut self, home: Home, specs: &[Spec], limits: &[LimitUsage]) {
+    /// A node has created an owner with its limits.
+    pub fn created(
+        &mut self,
+        (home, owner): (Home, &OwnerId),
+        specs: &[Spec],
+        limits: &[LimitUsage],
+    ) {
         let Some(memory) = self.memories.get_mut(&home) else { return };
-        specs.iter().for_each(|spec| memory.ruled(spec));
+        let theirs = specs.iter().filter(|spec| spec.owner == *owner);
+        theirs.for_each(|spec| memory.ruled(spec));
         for usage in limits {
             memory.limit_exists(&usage.limit, &usage.owner, self.books.era(&usage.owner));
         }
@@ -194,6 +211,7 @@ impl Auditor {
         self.counts.adopted += found.adopted.len() as u64;
         self.counts.apart += found.apart.len() as u64;
         self.counts.moved += found.moved as u64;
+        self.counts.regranted += found.granted as u64;
         self.counts.drifted += found.drifts.len() as u64;
         let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
         memory.reconciled((home, quiet, now), found, &self.books)
@@ -280,9 +298,51 @@ impl Auditor {
         }
     }
 
+    /// The store has taken a top-up in, and says so to itself.
+    pub fn topped_up(&mut self, top_up: &TopUp, said: Credited) -> Checked {
+        let must = self.books.grants.top_up(top_up);
+        self.counts.topped_up += u64::from(must.fate == Fate::Now);
+        self.counts.paid_again += u64::from(must.fate != Fate::Now);
+        if must == said {
+            return Ok(());
+        }
+        breach("L10", format!("the store says {said:?} of {top_up:?}, which is {must:?}"))
+    }
+
+    /// A node reads what is granted: it has that from here on.
+    pub fn reads_grants(&mut self, home: Home) {
+        let Some(memory) = self.memories.get_mut(&home) else { return };
+        memory.reads_grants(&self.books);
+    }
+
+    /// A node knows that it has topped up a counter.
+    pub fn credited(&mut self, home: Home, counter: &Counter) {
+        let kept = self.books.grants.of(counter);
+        let Some(memory) = self.memories.get_mut(&home) else { return };
+        memory.grant(counter).credit = kept.credit;
+    }
+
+    /// A node knows that it has overridden a counter's limit, by this.
+    pub fn overridden(
+        &mut self,
+        home: Home,
+        counter: &Counter,
+        instead: Option<(u64, Timestamp)>,
+    ) -> Checked {
+        let kept = self.books.grants.of(counter).instead;
+        if kept != instead {
+            return breach("L11", format!("{counter:?} has {kept:?} instead; due is {instead:?}"));
+        }
+        let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
+        memory.grant(counter).instead = instead;
+        Ok(())
+    }
+
     /// Nothing is counted in the store for owners that do not exist.
     pub fn check_ghosts(&self, exists: impl Fn(&OwnerId) -> bool) -> Checked {
-        let ghost = self.books.owners_with_sums().into_iter().find(|owner| !exists(owner));
+        let mut owners = self.books.owners_with_sums();
+        owners.extend(self.books.grants.owners());
+        let ghost = owners.into_iter().find(|owner| !exists(owner));
         match ghost {
             Some(owner) => {
                 breach("I6", format!("the store has totals of {owner}, which is deleted"))

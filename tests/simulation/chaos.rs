@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tollkeeper::{Filter, OwnerId, Reconciled};
 
-use crate::auditor::standing;
+use crate::auditor::{Memory, standing};
 use crate::request::draw_usage;
 use crate::store;
 use crate::tasks::Home;
@@ -58,6 +58,12 @@ impl World {
         }
         if hub.fault(swarm.reconcile) {
             self.reconcile(node);
+        }
+        if hub.fault(swarm.top_up) {
+            self.top_up(node);
+        }
+        if hub.fault(swarm.override_limit) {
+            self.override_limit(node);
         }
         if hub.fault(swarm.sweep)
             && let Some(node) = &self.nodes[node]
@@ -224,7 +230,7 @@ impl World {
                 self.topology.build(engine, Some(owner)).expect("a sound topology");
                 let limits = gateway.limits();
                 hub.audit(|auditor| {
-                    auditor.created(home, &self.topology.specs, &limits);
+                    auditor.created((home, owner), &self.topology.specs, &limits);
                     Ok(())
                 });
             }
@@ -328,6 +334,7 @@ impl World {
             self.hub.say(format!("node {} tells of {} windows", home.node, found.moved));
         }
         self.hub.audit(|auditor| auditor.reconciled(home, &found, quiet, now));
+        self.hub.audit(|_| Memory::check_adopted(&found, &gateway.limits()));
         gateway.check();
         Some(found)
     }

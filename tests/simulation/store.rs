@@ -143,7 +143,11 @@ impl LedgerStore for NodeStore {
     }
 
     fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
-        self.change("topping up", || self.inner.top_up(top_up))
+        self.change("topping up", || {
+            let said = self.inner.top_up(top_up)?;
+            self.hub.audit(|auditor| auditor.topped_up(top_up, said));
+            Ok(said)
+        })
     }
 
     fn set_override(
@@ -153,11 +157,25 @@ impl LedgerStore for NodeStore {
         dimension: Dimension,
         instead: Option<OverrideState>,
     ) -> Result<(), StoreError> {
-        self.change("overriding", || self.inner.set_override(limit, owner, dimension, instead))
+        self.change("overriding", || {
+            self.inner.set_override(limit, owner, dimension, instead)?;
+            self.hub.audit(|auditor| {
+                let counter = (limit.clone(), dimension);
+                auditor.books.grants.overrides(counter, owner, instead);
+                auditor.counts.overridden += 1;
+                Ok(())
+            });
+            Ok(())
+        })
     }
 
     fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
-        self.look("reading grants", || self.inner.grants(each))
+        self.look("reading grants", || self.inner.grants(each))?;
+        self.hub.audit(|auditor| {
+            auditor.reads_grants(self.home);
+            Ok(())
+        });
+        Ok(())
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {

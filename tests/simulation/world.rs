@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tollkeeper::{Clock, MemoryKeys, MemoryLedger, OwnerId, Reconciled};
+use tollkeeper::{Clock, LedgerStore, MemoryKeys, MemoryLedger, OwnerId, Reconciled};
 
 use crate::auditor::{Counts, standing};
 use crate::dice::Dice;
+use crate::granting::Payment;
 use crate::hub::{Breach, Hub, NodeClock, breach};
 use crate::lock::{LockServer, SessionId};
 use crate::node::{Common, Node, Part};
@@ -52,6 +53,7 @@ pub struct World {
     pub hub: Arc<Hub>,
     pub tasks: Tasks,
     pub topology: Topology,
+    pub payments: Vec<Payment>,
     /// `None` while a node is down.
     pub nodes: Vec<Option<Node>>,
     clocks: Vec<NodeClock>,
@@ -103,6 +105,7 @@ impl World {
             hub,
             tasks: Tasks::default(),
             topology,
+            payments: Vec::new(),
             nodes,
             clocks,
             lives: 0,
@@ -402,10 +405,14 @@ impl World {
         }
         let limits: Vec<_> = self.topology.specs.iter().map(|spec| spec.id.clone()).collect();
         for limit in limits {
-            let totals = tollkeeper::LedgerStore::totals(&*self.common.ledger, &limit);
+            let totals = self.common.ledger.totals(&limit);
             let totals = totals.expect("memory always answers");
             self.hub.audit(|auditor| auditor.books.check_totals(&limit, &totals));
         }
+        let mut granted = Vec::new();
+        let read = self.common.ledger.grants(&mut |each| granted.push(each));
+        read.expect("memory always answers");
+        self.hub.audit(|auditor| auditor.books.grants.check(&granted));
         let exists = |owner: &OwnerId| self.topology.exists(owner);
         self.hub.audit(|auditor| auditor.check_ghosts(exists));
         let empty = self.hub.audit(|auditor| Ok(auditor.inside.is_empty()));

@@ -7,6 +7,7 @@ use tollkeeper::{
     Written,
 };
 
+use super::grants::Grants;
 use super::{Counter, Tag, involves, tag_of};
 use crate::hub::{Breach, Checked, breach};
 
@@ -39,6 +40,7 @@ pub struct Books {
     deletions: BTreeMap<OwnerId, u64>,
     pub records: BTreeMap<RecordId, Kept>,
     corrected: BTreeSet<RecordId>,
+    pub grants: Grants,
     sums: BTreeMap<Counter, BTreeMap<Timestamp, Sum>>,
     /// The record that each reservation ended as.
     ended: BTreeMap<Tag, RecordId>,
@@ -57,6 +59,7 @@ impl Books {
             windows.retain(|_, sum| !involves(&sum.owner, owner));
         }
         self.sums.retain(|_, windows| !windows.is_empty());
+        self.grants.delete(owner);
         self.registered.remove(owner)
     }
 

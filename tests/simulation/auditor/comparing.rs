@@ -134,7 +134,7 @@ impl Memory {
         found: &Reconciled,
         books: &Books,
     ) -> Checked {
-        let mut must = Finding { quiet, ..Finding::default() };
+        let mut must = Finding { quiet, granted: self.regranted, ..Finding::default() };
         let (mut seen, mut moved) = (Seen::default(), BTreeMap::new());
         let all = std::mem::take(&mut self.standing);
         for standing in &all {
@@ -262,6 +262,19 @@ impl Memory {
     fn has_moved(&self, standing: &Standing, counter: &CounterUsage, sum: &Sum) -> bool {
         sum.owner == standing.usage.owner
             && (sum.end != counter.window.end || !self.is_on_one_lattice(standing, sum))
+    }
+
+    /// A window that was taken over is in force, and ends where the other would have: by no clock
+    /// it is an earlier one (L13).
+    pub fn check_adopted(found: &Reconciled, limits: &[LimitUsage]) -> Checked {
+        for adopted in &found.adopted {
+            let usage = limits.iter().find(|usage| usage.limit == adopted.limit);
+            let counter = usage.and_then(|usage| usage.counter(adopted.dimension));
+            if counter.is_none_or(|counter| counter.window.end != adopted.window.end) {
+                return breach("L13", format!("{adopted:?} is in force as {counter:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// The store knows where the windows end that it has totals of, and so does who begins with

@@ -13,6 +13,7 @@ mod comparing;
 pub use comparing::{Standing, standing};
 
 use super::books::{Books, keeps};
+use super::grants::{Grant, check_limit};
 use super::{Counter, Tag, amount, involves, tag_of};
 use crate::hub::{Checked, breach};
 use crate::tasks::Home;
@@ -99,6 +100,9 @@ pub struct Memory {
     eras: BTreeMap<LimitId, u64>,
     /// How limits were defined last.
     rules: BTreeMap<LimitId, Rule>,
+    /// What is granted on them, and how much of it was another by the last reading.
+    grants: BTreeMap<Counter, Grant>,
+    regranted: usize,
     incarnations: u64,
     /// Owners that were deleted in this life.
     gone: BTreeSet<OwnerId>,
@@ -125,6 +129,9 @@ impl Memory {
         let mut memory = Memory::default();
         for Standing { usage, .. } in limits {
             memory.limit_exists(&usage.limit, &usage.owner, books.era(&usage.owner));
+        }
+        memory.reads_grants(books);
+        for Standing { usage, .. } in limits {
             for counter in &usage.counters {
                 let key = (usage.limit.clone(), counter.dimension);
                 let Some((start, sum)) = books.last(&key) else { continue };
@@ -144,6 +151,22 @@ impl Memory {
     /// This is how a limit is defined from here on.
     pub fn ruled(&mut self, spec: &Spec) {
         self.rules.insert(spec.id.clone(), spec.rule.clone());
+    }
+
+    /// What is granted is what the store has, where it has anything.
+    pub fn reads_grants(&mut self, books: &Books) {
+        self.regranted = 0;
+        for (counter, owner, grant) in books.grants.all() {
+            if self.limits.get(&counter.0).is_some_and(|(whose, _)| whose == owner) {
+                let before = self.grants.insert(counter.clone(), grant).unwrap_or_default();
+                self.regranted += usize::from(before != grant);
+            }
+        }
+    }
+
+    /// What is granted on a counter.
+    pub fn grant(&mut self, counter: &Counter) -> &mut Grant {
+        self.grants.entry(counter.clone()).or_default()
     }
 
     pub fn limit_exists(&mut self, limit: &LimitId, owner: &OwnerId, era: u64) {
@@ -167,6 +190,7 @@ impl Memory {
         for limit in gone {
             self.limits.remove(&limit);
             self.rules.remove(&limit);
+            self.grants.retain(|(of, _), _| *of != limit);
             self.booked.retain(|(of, _), _| *of != limit);
             self.names.retain(|(of, ..), _| *of != limit);
             self.ceilings.retain(|((of, _), _), _| *of != limit);
@@ -522,6 +546,10 @@ impl Memory {
         let held: u64 = held.map(|hold| hold.amount).sum();
         if held != counter.held {
             return breach("I2", format!("{}: {} held; due is {held}", at(), counter.held));
+        }
+        let grant = self.grants.get(&key).copied().unwrap_or_default();
+        if let Some(rule) = self.rules.get(&usage.limit) {
+            check_limit(at, (rule, grant), counter)?;
         }
         if counter.dimension == Dimension::InFlight {
             return Ok(());
