@@ -42,6 +42,8 @@ pub struct Faulty {
     pub reject_openings: AtomicBool,
     /// Whether totals cannot be read.
     pub unreadable: AtomicBool,
+    /// So many readings of totals were refused.
+    pub unread: AtomicUsize,
 }
 
 /// The model whose records are rejected.
@@ -126,6 +128,7 @@ impl LedgerStore for Faulty {
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
         if self.unreadable.load(Ordering::Relaxed) {
+            self.unread.fetch_add(1, Ordering::Relaxed);
             return Err(unavailable());
         }
         self.inner.open_totals(now, each)
