@@ -27,8 +27,8 @@ pub struct Cli {
     #[arg(value_name = "NAME")]
     pub filter: Option<String>,
 
-    /// Fewer rounds, and a tenth of the entries where there are a million: under 50 seconds instead
-    /// of up to five minutes. Rows of many entries differ from those of a full run
+    /// Fewer rounds, and a tenth of the entries where there are a million: about a minute instead of
+    /// up to six. Rows of many entries differ from those of a full run
     #[arg(long)]
     quick: bool,
 
