@@ -116,8 +116,8 @@ impl Ledger {
     /// Between calls of one process nothing differs, unless something was booked past the ledger
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
     /// each of them learns what the others have spent and granted, and where they have reset a
-    /// window: call it every few seconds, and the limits of all of them together are passed by no more than what
-    /// they admit between two calls.
+    /// window: call it every few seconds, and the limits of all of them together are passed by no
+    /// more than what they admit between two calls.
     ///
     /// # Several processes
     ///
