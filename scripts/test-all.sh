@@ -20,6 +20,7 @@ they say so and are skipped. Environment:
   PROPTEST_CASES         cases of each property test (proptest's own default: 256)
   TOLLKEEPER_REQUIRE_POSTGRES
                          1: tests on PostgreSQL fail where there is none, instead of being skipped
+  TOLLKEEPER_SIM_SEEDS   worlds of the simulation (200 unless set)
   LOOM_MAX_PREEMPTIONS   preemptions that loom explores (3 unless set)
   CARGO_TARGET_DIR       where cargo builds (target/ unless set)
 

@@ -165,6 +165,9 @@
 //! [`Engine::import`](crate::Engine::import) sets it: as often as you like, without ever adding.
 //! What was booked after the export is not in it.
 //!
+//! With a ledger nothing that was acknowledged is lost, and a retried request is charged once: see
+//! the chapter on settlement (feature `ledger`).
+//!
 //! # Testing your gateway
 //!
 //! Give the engine a [`ManualClock`](crate::ManualClock) and compare for equality:
@@ -190,3 +193,6 @@
 //! assert!(engine.reserve(&route, &request).is_admitted());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#[cfg(feature = "ledger")]
+pub mod settlement;

@@ -12,7 +12,7 @@
 //!
 //! # The state machine
 //!
-//! It is one pure function, [`transition`], which every store applies in a transaction that has
+//! It is one pure function, [`transition()`], which every store applies in a transaction that has
 //! the key for itself; so stores cannot differ, and there is one winner of any race. A record whose
 //! time to live is over is as good as absent.
 //!

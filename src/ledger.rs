@@ -54,6 +54,7 @@ mod desk;
 mod draft;
 mod entry;
 mod front;
+mod gathering;
 mod grant;
 mod health;
 mod ids;

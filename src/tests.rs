@@ -3,6 +3,8 @@
 //! The modules named `loom_` hold models: each is explored by loom under `--cfg tollkeeper_loom`
 //! and runs with real threads otherwise.
 
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod bills;
 #[cfg(not(tollkeeper_loom))]
 mod gone;
 mod loom_admission;

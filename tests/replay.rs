@@ -6,6 +6,11 @@
 #[allow(dead_code)] // Its `main` is for the command line.
 mod replay;
 
+#[cfg(feature = "postgres")]
+#[path = "support/postgres.rs"]
+#[allow(dead_code)] // Other tests do more with it.
+mod server;
+
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -210,6 +215,99 @@ fn threads_hold_the_laws_too() {
         if admission == "reserve" {
             assert_eq!(overshoot(&object), [0; 4], "{estimate}");
         }
+    }
+}
+
+/// Replays a small trace twice into one ledger, the second time behind the first.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn twice(place: &str, more: &[&str]) {
+    let files = Files::new();
+    let trace = files.write("trace.csv", &trace(20, 2));
+    let limits = files.write("limits.toml", LIMITS);
+    let args = ["--trace", &trace, "--limits", &limits, "--json", "--ledger", place];
+    let mut before = 0;
+    let mut end = String::new();
+    for turn in 0..2 {
+        let ran = run(&[&args[..], more].concat());
+        let object = ran.json();
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", object["laws"]);
+        let laws = object["laws"].as_array().unwrap();
+        for law in ["L10", "L11"] {
+            let law = laws.iter().find(|it| it["law"] == law).unwrap();
+            assert!(number(&law["checks"]) > 0, "{law}");
+        }
+        let ledger = &object["ledger"];
+        // Every request that was let through has a record, whatever became of it.
+        let records = number(&ledger["records"]);
+        assert!(records > 0 && number(&ledger["groups"]) <= records);
+        assert!(number(&ledger["settles_per_second"]) > 0);
+        assert_eq!(records, number(&object["admitted"]));
+        assert_eq!(number(&ledger["records_before"]), before);
+        before += records;
+        // The team's hour is open still, and goes on: the second run has what the first left of it.
+        assert_eq!(number(&ledger["totals_restored"]) > 0, turn == 1, "{ledger}");
+        assert_eq!(number(&ledger["moved_seconds"]) > 0, turn == 1, "{ledger}");
+        let start = object["start"].as_str().unwrap().to_owned();
+        assert!(start > end, "{start} is behind {end}");
+        end = object["end"].as_str().unwrap().to_owned();
+        let hour = &object["limits"][0]["windows"][0];
+        assert_eq!(hour["start"], "2023-11-16T18:00:00Z");
+        assert!(number(&hour["settled"]) >= before / 2 * 1_100_000, "{hour}");
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_ledger_in_sqlite_is_proved_and_goes_on() {
+    let files = Files::new();
+    for (name, more) in
+        [("one", &[][..]), ("threads", &["--threads", "8"]), ("twice", &["--estimate", "x2"])]
+    {
+        twice(&format!("sqlite:{}", text_of(&files.path(name))), more);
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_ledger_in_postgres_is_proved_and_goes_on() {
+    let Some(server) = server::shared() else { return };
+    twice(&server.database(), &[]);
+    twice(&server.database(), &["--threads", "8"]);
+}
+
+/// The proof is of the ledger that there is: what somebody else did to it shows.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_ledger_that_somebody_changed_is_not_proved() {
+    let files = Files::new();
+    let trace = files.write("trace.csv", &trace(20, 2));
+    let limits = files.write("limits.toml", LIMITS);
+    let path = files.path("ledger.sqlite");
+    let place = format!("sqlite:{}", text_of(&path));
+    let args = ["--trace", &trace, "--limits", &limits, "--json", "--ledger", &place];
+    assert_eq!(run(&args).code, 0);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let changed = "UPDATE windows SET settled = settled + 1 WHERE limit_id = 't-hour'";
+    assert_eq!(connection.execute(changed, []).unwrap(), 1);
+    let ran = run(&args);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("t-hour money: the total of"), "{}", ran.out);
+}
+
+#[test]
+fn a_place_that_is_none_says_why() {
+    let files = Files::new();
+    let nowhere = format!("sqlite:{}", text_of(&files.path("no/such/ledger.sqlite")));
+    let deaf = format!("postgres:///d?host={}&connect_timeout=2", text_of(&files.path("none")));
+    let [sqlite, postgres] = [cfg!(feature = "sqlite"), cfg!(feature = "postgres")];
+    for (place, why) in [
+        ("mysql://h/d", "accepted is sqlite:FILE or postgres://"),
+        (&nowhere, if sqlite { "no/such/ledger.sqlite" } else { "--features sqlite" }),
+        (&deaf, if postgres { "unavailable" } else { "--features postgres" }),
+    ] {
+        let ran = run(&["--ledger", place]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{place}");
+        assert!(ran.err.contains(why), "{place}: {} lacks {why}", ran.err);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-const PEERS: [&str; 10] = [
+const PEERS: [&str; 12] = [
     "arc-swap",
     "dashmap",
     "governor",
@@ -11,8 +11,10 @@ const PEERS: [&str; 10] = [
     "limitador",
     "parking_lot",
     "pingora-limits",
+    "postgres",
     "rate-net",
     "ratelimit",
+    "rusqlite",
     "throttlecrab",
 ];
 

@@ -19,6 +19,10 @@ mod report;
 mod rounds;
 mod rows;
 mod scale;
+#[cfg(feature = "postgres")]
+#[path = "../../tests/support/postgres.rs"]
+mod server;
+mod settlers;
 mod side;
 
 use clap::Parser;

@@ -6,3 +6,8 @@ pub mod governor;
 pub mod keyed;
 pub mod limitador;
 pub mod naive;
+pub mod plain;
+#[cfg(feature = "postgres")]
+pub mod plain_postgres;
+#[cfg(feature = "sqlite")]
+pub mod plain_sqlite;

@@ -88,6 +88,10 @@ impl Row {
         Row { unit: Unit::Times, threads, ..Row::of(name, entries, ours, peer, theirs) }
     }
 
+    pub fn threads(self, threads: usize) -> Row {
+        Row { threads, ..self }
+    }
+
     /// The ratio should be at most this.
     pub fn target(self, ratio: f64) -> Row {
         Row { target: Some(ratio), ..self }
@@ -99,6 +103,7 @@ impl Row {
             Unit::Times => format!("{value:.2} times"),
             Unit::Time if value < 1e3 => format!("{value:.1} ns"),
             Unit::Time if value < 1e6 => format!("{:.2} µs", value / 1e3),
+            Unit::Time if value < 1e9 => format!("{:.2} ms", value / 1e6),
             Unit::Time => format!("{:.2} s", value / 1e9),
         }
     }

@@ -5,7 +5,10 @@ mod depth;
 mod keyed;
 mod limitador;
 mod load;
+mod restore;
 mod route;
+mod settle;
+mod stall;
 mod storm;
 
 use crate::progress::Progress;
@@ -29,8 +32,19 @@ pub const GROUPS: &[Group] = &[
     keyed::ONE_COUNTER,
     load::GROUP,
     storm::GROUP,
+    stall::GROUP,
+    settle::SQLITE,
+    settle::POSTGRES,
+    restore::SQLITE,
+    restore::POSTGRES,
     depth::GROUP,
 ];
+
+/// A folder on a disk, gone when it is dropped.
+#[cfg(feature = "sqlite")]
+fn disk() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made")
+}
 
 /// As many threads as there are cores.
 fn cores() -> usize {

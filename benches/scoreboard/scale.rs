@@ -20,6 +20,10 @@ pub struct Scale {
     pub cold: Pace,
     /// How often a document is loaded.
     pub loads: usize,
+    /// For what waits for a disk.
+    pub durable: Pace,
+    /// How often a store stalls.
+    pub stalls: usize,
     /// How often all windows end at one instant.
     pub storms: usize,
 }
@@ -34,6 +38,8 @@ impl Scale {
         curve: Pace { batch: Duration::from_millis(2), rounds: 100 },
         cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
+        durable: Pace { batch: Duration::from_millis(250), rounds: 15 },
+        stalls: 20,
         storms: 7,
     };
     pub const QUICK: Scale = Scale {
@@ -45,6 +51,8 @@ impl Scale {
         curve: Pace { batch: Duration::from_millis(2), rounds: 30 },
         cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
+        durable: Pace { batch: Duration::from_millis(60), rounds: 5 },
+        stalls: 5,
         storms: 5,
     };
 }

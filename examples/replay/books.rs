@@ -60,7 +60,8 @@ pub struct Account {
 
 impl Account {
     fn new(rule: Rule, start: Timestamp) -> Account {
-        let first = Page::new(rule.window(start, start), rule.most);
+        let mut first = Page::new(rule.window(start, start), rule.most);
+        (first.settled, first.peak) = (rule.opening, rule.opening);
         Account { rule, start, pages: vec![first], minutes: BTreeMap::new() }
     }
 

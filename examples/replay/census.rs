@@ -31,7 +31,9 @@ pub fn census(log: &Log, requests: &[Request], document: &Document, start: Times
         counts: rules.iter().map(|_| Count::default()).collect(),
         laws,
         overshoot: Overshoots::default(),
+        deferred: log.deferred,
     };
+    census.open();
     let ways = Ways::new(document);
     let mut open: HashMap<usize, (&Entry, Option<&Usage>)> = HashMap::new();
     for entry in &log.entries {
@@ -89,9 +91,23 @@ struct Census<'a> {
     counts: Vec<Count>,
     laws: Laws,
     overshoot: Overshoots,
+    deferred: bool,
 }
 
 impl Census<'_> {
+    /// What was charged before the log began.
+    fn open(&mut self) {
+        for (index, rule) in self.rules.iter().enumerate() {
+            let window = self.window(index, self.start);
+            let count = &mut self.counts[index];
+            count.book((window, window), rule.opening);
+            count.least += rule.opening;
+            count.most += rule.opening;
+            let over = rule.most.map_or(0, |most| rule.opening.saturating_sub(most));
+            count.overshoot += over;
+        }
+    }
+
     fn window(&self, rule: usize, at: Timestamp) -> Timestamp {
         self.rules[rule].window(self.start, at).start
     }
@@ -144,9 +160,13 @@ impl Census<'_> {
             };
             let began = (self.window(rule, admission.from), self.window(rule, admission.until));
             let ended = (self.window(rule, end.from), self.window(rule, end.until));
+            // A hold of a window that the ledger cannot know any more is left there, and all is
+            // charged where the request ends.
+            let twice = self.deferred && this.ends_twice(self.start, admission);
             let count = &mut self.counts[rule];
             match (estimate, was_late) {
                 (None, _) => count.book(ended, actual),
+                _ if twice => count.book((began.0, ended.1), actual.saturating_add(held)),
                 (_, Possible { yes: false, .. }) => count.book(began, actual),
                 (_, Possible { no: false, .. }) => {
                     count.book(began, held);
@@ -154,8 +174,19 @@ impl Census<'_> {
                 }
                 _ => count.book((began.0, ended.1), actual.max(held)),
             }
-            count.least += if was_late.no { actual } else { actual.max(held) };
-            count.most += if was_late.yes { actual.max(held) } else { actual };
+            // What is booked after its window has ended is in no total: there is what was held.
+            let missed = self.deferred && ended.0 != ended.1;
+            count.least += match (was_late.no, missed) {
+                (true, true) => actual.min(held),
+                (true, false) => actual,
+                (false, true) => held,
+                (false, false) => actual.max(held),
+            };
+            count.most += match (was_late.yes, twice) {
+                (true, true) => actual.saturating_add(held),
+                (true, false) => actual.max(held),
+                (false, _) => actual,
+            };
             if this.dimension == Dimension::InFlight && admission.until < end.from {
                 count.in_flight.entry(admission.until).or_default().0 += 1;
                 count.in_flight.entry(end.from).or_default().1 += 1;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::place::Place;
 use super::{generate, traffic};
 use clap::{Parser, ValueEnum};
 use std::fmt;
@@ -13,6 +14,7 @@ Examples:
   cargo run --release --example replay -- --estimate x2 --plot replay.svg
   cargo run --release --example replay -- --trace AzureLLMInferenceTrace_code.csv --seed 7
   cargo run --release --example replay -- --threads 8 --json
+  cargo run --release --features sqlite --example replay -- --ledger sqlite:ledger.sqlite
 
 Exit status: 0 if every law held, 1 if one did not (it is named), 2 if the input cannot be used.";
 
@@ -61,6 +63,14 @@ pub struct Cli {
     /// of them [default: one thread that keeps exact virtual time]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub threads: Option<u16>,
+
+    /// Reserve and settle through a ledger that is kept here: sqlite:FILE or
+    /// postgres://USER@HOST/DATABASE (built with --features sqlite or postgres). A request is over
+    /// when its record is durable. What the ledger has from before is restored, and the trace is
+    /// moved by whole minutes to begin behind it: a second run is the traffic that follows. At the
+    /// end all of the ledger is compared with the log; nobody else may write to it meanwhile
+    #[arg(long, value_name = "PLACE")]
+    pub ledger: Option<Place>,
 
     /// Draw the tightest limits, minute by minute. Not with --threads, whose log has no minutes
     #[arg(long, value_name = "FILE.svg", conflicts_with = "threads")]

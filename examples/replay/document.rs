@@ -155,7 +155,7 @@ pub fn parse(name: &str, text: &str) -> Result<Document, Failure> {
 fn rules(owner: &OwnerText, rules: &mut Vec<Rule>) -> Result<(), String> {
     let mut rule = |limit: &str, dimension, (most, period, weights), anchor| {
         let (limit, owner) = (limit.to_owned(), owner.id.to_string());
-        rules.push(Rule { limit, owner, dimension, most, period, weights, anchor });
+        rules.push(Rule { limit, owner, dimension, most, period, weights, anchor, opening: 0 });
     };
     let even = TokenWeights::default();
     for budget in &owner.budgets {
@@ -235,6 +235,13 @@ impl Document {
         let model = self.models[model].owner;
         let owners = std::iter::once(self.keys[key]).chain(model);
         owners.map(|owner| self.owners[owner].id.clone()).collect()
+    }
+
+    /// The provider that serves such requests, if the document has one.
+    pub fn upstream(&self, key: usize, model: usize) -> Option<OwnerId> {
+        let owners = self.way(key, model).owners;
+        let mut ids = owners.into_iter().map(|owner| &self.owners[owner].id);
+        ids.find(|id| id.kind() == "provider").cloned()
     }
 
     /// All owners and rules on the way of such requests.

@@ -1,13 +1,16 @@
 //! The gate: what a gateway does with the engine, and all that the replay asks of it.
 
 use super::Limits;
+use super::clerk::Clerk;
 use super::cli::Admission;
+use super::document::Document;
 use super::failure::Failure;
 use super::log::Ending;
 use super::traffic::{Fate, Request};
+use std::sync::Arc;
 use tollkeeper::{
-    Binding, Clock, Decision, Engine, Event, LimitUsage, Peek, Reservation, Route, Subscription,
-    Usage,
+    Binding, Charge, Clock, Decision, Draft, Engine, Event, LedgerStore, LimitUsage, Peek,
+    RecordId, Reservation, Route, Subscription, Usage,
 };
 
 /// Room for the events of a minute or so; the replay empties it more often than that.
@@ -19,6 +22,23 @@ pub struct Gate {
     routes: Vec<Vec<Route>>,
     events: Subscription,
     admission: Admission,
+    keeping: Option<Keeping>,
+}
+
+/// What a gate with a ledger has.
+struct Keeping {
+    clerk: Clerk,
+    /// For each key and model.
+    drafts: Vec<Vec<Draft>>,
+}
+
+/// Who writes what ends to the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Whoever ends it.
+    ByHand,
+    /// A thread of the ledger's own.
+    Thread,
 }
 
 /// What a request that was let through has in its hands. It moves twice, so a box would cost more
@@ -27,6 +47,8 @@ pub struct Gate {
 pub enum Pass {
     /// Its estimate is held.
     Held(Reservation),
+    /// The same, with a ledger: its record will be this one.
+    Charged(Charge, RecordId),
     /// It was looked at, and found to fit.
     Looked,
 }
@@ -42,14 +64,49 @@ impl Gate {
         let routes = (0..document.keys.len())
             .map(|key| (0..document.models.len()).map(|model| route(key, model)).collect())
             .collect();
-        Ok(Gate { engine, routes, events, admission })
+        Ok(Gate { engine, routes, events, admission, keeping: None })
+    }
+
+    /// Settles through a ledger from now on. What the ledger has is in the limits then.
+    pub fn keep(
+        &mut self,
+        document: &Document,
+        store: Arc<dyn LedgerStore>,
+        writing: Writing,
+    ) -> Result<(), Failure> {
+        let draft = |key: usize, model: usize| {
+            let owner = &document.owners[document.keys[key]].id;
+            let draft = Draft::new().api_key(owner).model(&document.models[model].name);
+            document.upstream(key, model).iter().fold(draft, Draft::upstream)
+        };
+        let drafts = (0..document.keys.len())
+            .map(|key| (0..document.models.len()).map(|model| draft(key, model)).collect())
+            .collect();
+        let clerk = Clerk::open(&self.engine, store, writing == Writing::ByHand)?;
+        // What restoring did to windows is not part of the replay.
+        self.events.drain().for_each(drop);
+        self.keeping = Some(Keeping { clerk, drafts });
+        Ok(())
+    }
+
+    /// The one who settles through a ledger.
+    pub fn clerk(&self) -> Option<&Clerk> {
+        self.keeping.as_ref().map(|keeping| &keeping.clerk)
+    }
+
+    /// The same, when all is over.
+    pub fn into_clerk(self) -> Option<Clerk> {
+        self.keeping.map(|keeping| keeping.clerk)
     }
 
     /// Asks for a request to be let through.
     pub fn ask(&self, request: &Request, estimate: &Usage) -> Result<Pass, Vec<Binding>> {
         let route = &self.routes[request.key][request.model];
-        match self.admission {
-            Admission::Reserve => match self.engine.reserve(route, estimate) {
+        match (self.admission, &self.keeping) {
+            (Admission::Reserve, Some(Keeping { clerk, drafts })) => clerk
+                .reserve(route, estimate, &drafts[request.key][request.model])
+                .map(|(charge, record)| Pass::Charged(charge, record)),
+            (Admission::Reserve, None) => match self.engine.reserve(route, estimate) {
                 Decision::Admitted(mut reservation) => {
                     // The upstream is called right away.
                     reservation.mark_dispatched();
@@ -57,17 +114,19 @@ impl Gate {
                 }
                 Decision::Denied(denied) => Err(denied.bindings().cloned().collect()),
             },
-            Admission::CheckThenCharge => match self.engine.peek(route, estimate) {
+            (Admission::CheckThenCharge, _) => match self.engine.peek(route, estimate) {
                 Peek::WouldAdmit => Ok(Pass::Looked),
                 Peek::WouldDeny(denied) => Err(denied.bindings().cloned().collect()),
             },
         }
     }
 
-    /// Ends a request that was let through, the way its fate has it.
-    pub fn end(&self, pass: Pass, request: &Request) -> Ending {
+    /// Ends a request that was let through, the way its fate has it. With a ledger it is durable
+    /// then.
+    pub fn end(&self, pass: Pass, index: usize, request: &Request) -> Ending {
         let used = request.usage;
         match (pass, request.fate) {
+            (Pass::Charged(charge, record), _) => self.settle(charge, record, index, request),
             (Pass::Held(reservation), Fate::Completes) => {
                 let settlement = reservation.settle(&used);
                 let overshoots = settlement.overshoots().to_vec();
@@ -84,10 +143,41 @@ impl Gate {
             }
             (Pass::Looked, Fate::Completes) => {
                 let route = &self.routes[request.key][request.model];
-                let overshoots = self.engine.bump(route, &used).overshoots().to_vec();
+                let settlement = match &self.keeping {
+                    None => self.engine.bump(route, &used),
+                    Some(Keeping { clerk, drafts }) => {
+                        let draft = &drafts[request.key][request.model];
+                        clerk.written(index, clerk.charge(route, &used, draft))
+                    }
+                };
+                let overshoots = settlement.overshoots().to_vec();
                 Ending::Charged { used, overshoots }
             }
             (Pass::Looked, Fate::Fails | Fate::Vanishes) => Ending::Uncharged,
+        }
+    }
+
+    /// The same with a ledger.
+    fn settle(&self, charge: Charge, record: RecordId, index: usize, request: &Request) -> Ending {
+        let Some(Keeping { clerk, .. }) = &self.keeping else {
+            unreachable!("only a gate with a ledger makes charges")
+        };
+        let used = request.usage;
+        match request.fate {
+            Fate::Completes => {
+                let settlement = clerk.written(index, charge.settle(&used));
+                let overshoots = settlement.overshoots().to_vec();
+                Ending::Settled { used, late: settlement.is_late(), overshoots }
+            }
+            Fate::Fails => {
+                let _ = clerk.written(index, charge.unbilled("the upstream failed"));
+                Ending::Voided
+            }
+            Fate::Vanishes => {
+                drop(charge);
+                clerk.dropped(index, record);
+                Ending::Uncertain
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::books::Page;
 use super::findings::Found;
 use super::laws::Law;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Written};
 use super::tally::Tally;
 use serde_json::{Value, json};
 use tollkeeper::Dimension;
@@ -43,6 +43,19 @@ pub fn object(outcome: &Outcome) -> Value {
             json!({ "file": row.file, "line": row.line, "reason": row.reason })
         }).collect::<Vec<_>>(),
         "decisions_per_second": outcome.decisions_per_second(),
+        "ledger": outcome.ledger.as_ref().map(|written| ledger(outcome, written)),
+    })
+}
+
+fn ledger(outcome: &Outcome, written: &Written) -> Value {
+    json!({
+        "place": outcome.cli.ledger.as_ref().map(ToString::to_string),
+        "records": written.records,
+        "groups": written.groups,
+        "settles_per_second": outcome.each_second(written.records),
+        "records_before": written.before,
+        "totals_restored": written.restored,
+        "moved_seconds": written.moved.as_secs(),
     })
 }
 

@@ -1,13 +1,15 @@
 //! The laws that a replay can show, and what the audit found of each.
 
 /// What a law says, in a few words.
-const LAWS: [(&str, &str); 7] = [
+const LAWS: [(&str, &str); 9] = [
     ("L1", "no increment is lost: every total is the sum of what was booked"),
     ("L2", "every window closes once, with its exact total"),
     ("L5", "no admission passes a limit, and none is denied without cause"),
     ("L6", "a request is held on all its limits or on none"),
     ("L7", "every admitted request ends once, and leaves nothing held"),
     ("L8", "what was held stays in the window it was admitted to"),
+    ("L10", "memory has booked what the ledger has written"),
+    ("L11", "what was acknowledged is in the ledger, once, and a restart begins with it"),
     ("L13", "time and windows only move forward"),
 ];
 /// So many breaches of a law are told in full.

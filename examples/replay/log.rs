@@ -14,6 +14,8 @@ pub struct Log {
     /// What did not fit into the subscriber's queue.
     pub missed: u64,
     pub readings: Vec<Reading>,
+    /// Whether what was used was booked later than it was worked out, and time went on in between.
+    pub deferred: bool,
 }
 
 /// One thing that was asked of the engine.
@@ -43,7 +45,7 @@ impl What {
     /// What letting a request through is, seen from what it got.
     pub fn passed(pass: &Pass, estimate: Usage) -> What {
         match pass {
-            Pass::Held(_) => What::Admitted { estimate },
+            Pass::Held(_) | Pass::Charged(..) => What::Admitted { estimate },
             Pass::Looked => What::Looked { estimate },
         }
     }

@@ -13,6 +13,7 @@ mod amount;
 mod audit;
 mod books;
 mod census;
+mod clerk;
 mod cli;
 mod clients;
 mod closings;
@@ -28,8 +29,11 @@ mod laws;
 mod log;
 mod malformed;
 mod outcome;
+mod past;
+mod place;
 mod plot;
 mod progress;
+mod proof;
 mod report;
 mod rule;
 mod run;
@@ -44,14 +48,17 @@ use cli::Cli;
 use clients::Clients;
 use document::Document;
 use failure::Failure;
-use gate::Gate;
+use gate::{Gate, Writing};
 use malformed::Rejects;
-use outcome::{Outcome, Source};
+use outcome::{Outcome, Source, Written};
+use past::Past;
+use proof::Kept;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tollkeeper::{Config, ManualClock, Timestamp, Usage};
+use tollkeeper::{Config, LedgerStore, LimitUsage, ManualClock, Timestamp, Usage};
 use traffic::Request;
 
 /// So many malformed rows are told one by one.
@@ -90,18 +97,27 @@ pub fn replay(
 /// Says whether every law held.
 fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Failure> {
     let mut rejects = Rejects::new(cli.strict);
-    let limits = limits(cli)?;
+    let mut limits = limits(cli)?;
     let (clients, client_source) = clients(cli, &mut rejects)?;
-    let (rows, trace) = rows(cli, &mut rejects)?;
+    let (mut rows, trace) = rows(cli, &mut rejects)?;
     tell(&rejects, err);
+    let book = cli.ledger.as_ref().map(Book::open).transpose()?;
+    let moved = book.as_ref().map_or(Duration::ZERO, |book| book.move_behind(&mut rows));
 
     let hour = Hour::new(cli, &rows, &clients, &limits)?;
-    let (log, elapsed) = drive(cli, &limits, &hour)?;
+    if let Some(book) = &book {
+        book.past.open(&mut limits.document.rules, hour.start);
+    }
+    let (log, elapsed, kept) = drive(cli, &limits, &hour, book)?;
     let (document, start) = (&limits.document, hour.start);
-    let findings = match cli.threads {
+    let mut findings = match cli.threads {
         None => audit::audit(&log, &hour.requests, document, start),
         Some(_) => census::census(&log, &hour.requests, document, start),
     };
+    if let Some(kept) = &kept {
+        proof::prove(kept, &log, (&hour.requests, document, start), &mut findings.laws)
+            .map_err(|why| Failure::Input(format!("cannot read the ledger: {why}")))?;
+    }
     let outcome = Outcome {
         cli,
         document,
@@ -112,6 +128,13 @@ fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<bool, Fail
         tallies: tally::tally(&log, &hour.requests, document),
         malformed: rejects.rows(),
         elapsed,
+        ledger: kept.as_ref().map(|kept| Written {
+            records: kept.closed.health.written,
+            groups: kept.closed.health.groups,
+            before: kept.past.records.len() as u64,
+            restored: kept.closed.restored.counters,
+            moved,
+        }),
     };
     if let Some(path) = &cli.plot {
         plot::draw(&outcome, path)?;
@@ -154,23 +177,72 @@ impl Hour {
     }
 }
 
-/// Replays the hour, and says how long that took by the wall.
-fn drive(cli: &Cli, limits: &Limits, hour: &Hour) -> Result<(log::Log, Duration), Failure> {
+/// Replays the hour, and says how long that took by the wall, and what is in the ledger.
+fn drive(
+    cli: &Cli,
+    limits: &Limits,
+    hour: &Hour,
+    book: Option<Book>,
+) -> Result<(log::Log, Duration, Option<Kept>), Failure> {
     let Hour { start, requests, estimates } = hour;
-    match cli.threads {
+    let opened = |gate: Gate, writing| opened(gate, &limits.document, book.as_ref(), writing);
+    let (opened, gate, log, elapsed) = match cli.threads {
         None => {
             let clock = ManualClock::new(*start);
             let gate = Gate::open(limits, cli.admission, clock.clone())?;
+            let (opened, gate) = opened(gate, Writing::ByHand)?;
             let began = Instant::now();
-            Ok((run::replay(&gate, &clock, *start, requests, estimates), began.elapsed()))
+            let log = run::replay(&gate, &clock, *start, requests, estimates);
+            (opened, gate, log, began.elapsed())
         }
         Some(threads) => {
             let clock = threads::ForwardClock::new(*start);
             let gate = Gate::open(limits, cli.admission, clock.clone())?;
+            let (opened, gate) = opened(gate, Writing::Thread)?;
             let began = Instant::now();
             let log = threads::replay(&gate, &clock, threads.into(), requests, estimates);
-            Ok((log, began.elapsed()))
+            (opened, gate, log, began.elapsed())
         }
+    };
+    let closed = gate.into_clerk().map(clerk::Clerk::close);
+    let kept =
+        book.zip(closed).map(|(Book { store, past }, closed)| Kept { store, past, opened, closed });
+    Ok((log, elapsed, kept))
+}
+
+/// The gate with its ledger, if there is one, and what every limit has used by then.
+fn opened(
+    mut gate: Gate,
+    document: &Document,
+    book: Option<&Book>,
+    writing: Writing,
+) -> Result<(Vec<LimitUsage>, Gate), Failure> {
+    if let Some(book) = book {
+        gate.keep(document, Arc::clone(&book.store), writing)?;
+    }
+    Ok((gate.read(), gate))
+}
+
+/// A ledger before the replay.
+struct Book {
+    store: Arc<dyn LedgerStore>,
+    past: Past,
+}
+
+impl Book {
+    fn open(place: &place::Place) -> Result<Book, Failure> {
+        let store = place.open()?;
+        let past = Past::read(&*store)
+            .map_err(|why| Failure::Input(format!("--ledger {place}: {why}")))?;
+        Ok(Book { store, past })
+    }
+
+    /// Moves a trace behind all that there is, by whole minutes, and says how far.
+    fn move_behind(&self, rows: &mut [trace::Row]) -> Duration {
+        let Some(first) = rows.first() else { return Duration::ZERO };
+        let moved = self.past.moves(minute_of(first.at));
+        rows.iter_mut().for_each(|row| row.at = row.at.saturating_add(moved));
+        moved
     }
 }
 

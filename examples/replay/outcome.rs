@@ -20,6 +20,19 @@ pub struct Outcome<'a> {
     pub malformed: &'a [Malformed],
     /// How long the engine was asked for, by the wall.
     pub elapsed: Duration,
+    pub ledger: Option<Written>,
+}
+
+/// What was written to a ledger.
+pub struct Written {
+    /// Records, and transactions.
+    pub records: u64,
+    pub groups: u64,
+    /// What it had before: records, and totals of windows that were open.
+    pub before: u64,
+    pub restored: u64,
+    /// How far the trace was moved to begin behind that.
+    pub moved: Duration,
 }
 
 /// Where the requests came from.
@@ -31,8 +44,13 @@ pub struct Source {
 
 impl Outcome<'_> {
     pub fn decisions_per_second(&self) -> u64 {
+        self.each_second(self.tallies.all.requests)
+    }
+
+    /// Of so many in the time of the replay.
+    pub fn each_second(&self, count: u64) -> u64 {
         let nanos = self.elapsed.as_nanos().max(1);
-        let each_second = u128::from(self.tallies.all.requests) * 1_000_000_000 / nanos;
+        let each_second = u128::from(count) * 1_000_000_000 / nanos;
         u64::try_from(each_second).unwrap_or(u64::MAX)
     }
 }

@@ -1,5 +1,6 @@
 //! A progress bar on the terminal, for what takes longer than a moment.
 
+use super::gate::Gate;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -20,30 +21,33 @@ impl Progress {
     pub fn new(requests: usize) -> Progress {
         let bar =
             ProgressBar::with_draw_target(Some(requests as u64), ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left");
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests{msg}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Progress { bar, began: Instant::now(), hidden: true, done: 0 }
     }
 
     /// One more request was decided.
-    pub fn tick(&mut self) {
+    pub fn tick(&mut self, gate: &Gate) {
         self.done += 1;
         if self.done.is_multiple_of(EVERY) {
-            self.draw();
+            self.draw(gate);
         }
     }
 
     /// So many requests are decided by now.
-    pub fn reach(&mut self, done: usize) {
+    pub fn reach(&mut self, done: usize, gate: &Gate) {
         self.done = done as u64;
-        self.draw();
+        self.draw(gate);
     }
 
-    fn draw(&mut self) {
+    fn draw(&mut self, gate: &Gate) {
         if self.hidden && self.began.elapsed() > MOMENT {
             self.hidden = false;
             // Draws nothing where stderr is not a terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        if let (Some(clerk), false) = (gate.clerk(), self.hidden) {
+            self.bar.set_message(clerk.progress());
         }
         self.bar.set_position(self.done);
     }

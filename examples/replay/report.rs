@@ -5,7 +5,7 @@ use super::books::Page;
 use super::cli::Admission;
 use super::findings::Found;
 use super::laws::Law;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Written};
 use super::rule::Rule;
 use super::tally::Tally;
 use super::{generate, traffic};
@@ -59,6 +59,9 @@ fn head(outcome: &Outcome) -> String {
         ),
         ("drawn", traffic::LAW.to_owned()),
     ];
+    if let (Some(place), Some(written)) = (&cli.ledger, &outcome.ledger) {
+        lines.push(("ledger", format!("{place}, {}", begun(written))));
+    }
     if cli.trace.is_none() {
         lines.insert(1, ("", generate::LAW.to_owned()));
     }
@@ -80,6 +83,22 @@ fn head(outcome: &Outcome) -> String {
         head.push('\n');
     }
     head
+}
+
+/// What a ledger had before, in words.
+fn begun(written: &Written) -> String {
+    if written.before == 0 {
+        return "new".to_owned();
+    }
+    let moved = match written.moved.as_secs() / 60 {
+        0 => "The trace begins behind them.".to_owned(),
+        minutes => format!("The trace is moved by {} min to begin behind them.", count(minutes)),
+    };
+    let (records, totals) = (count(written.before), count(written.restored));
+    format!(
+        "with {records} records of before. {moved} Usage goes on: the totals of {totals} open \
+         windows are restored."
+    )
 }
 
 /// Text behind a label, in lines of at most `width` columns.
@@ -268,6 +287,13 @@ fn foot(outcome: &Outcome, width: u16) -> String {
     let millis = outcome.elapsed.as_millis();
     let speed = count(outcome.decisions_per_second());
     lines.push(format!("Replayed in {millis} ms: {speed} decisions a second, ends included."));
+    if let Some(written) = &outcome.ledger {
+        let (records, groups) = (count(written.records), count(written.groups));
+        let speed = count(outcome.each_second(written.records));
+        lines.push(format!(
+            "Durable: {records} records in {groups} transactions, {speed} settles a second."
+        ));
+    }
     let wrap = |line: &String| wrapped("", 0, line, width.into());
     lines.iter().map(wrap).collect::<Vec<_>>().join("\n")
 }

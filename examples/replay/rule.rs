@@ -2,6 +2,7 @@
 //!
 //! The audit shares no arithmetic with what it audits, except where a period's windows lie.
 
+use super::log::Entry;
 use tollkeeper::{Dimension, Period, Span, Timestamp, TokenWeights, Usage};
 
 /// One counter of one limit.
@@ -18,6 +19,8 @@ pub struct Rule {
     pub weights: TokenWeights,
     /// Where the document has its windows begin, if it says so.
     pub anchor: Option<Timestamp>,
+    /// What its window in force had been charged before the replay began.
+    pub opening: u64,
 }
 
 impl Rule {
@@ -53,6 +56,12 @@ impl Rule {
             }
             None => self.period.window_at(anchor, at),
         }
+    }
+
+    /// Whether two windows may have ended while an entry of the log was made.
+    pub fn ends_twice(&self, start: Timestamp, entry: &Entry) -> bool {
+        let first = self.window(start, entry.from);
+        first.end <= entry.until && self.window(start, first.end).end <= entry.until
     }
 
     /// Its name in tables and messages.

@@ -64,7 +64,7 @@ impl Run<'_> {
     fn happen(&mut self, at: Timestamp, what: Happening, schedule: &mut Schedule) {
         let (request, what) = match what {
             Happening::Arrival(index) => {
-                self.progress.tick();
+                self.progress.tick(self.gate);
                 let (request, estimate) = (&self.requests[index], self.estimates[index]);
                 let what = match self.gate.ask(request, &estimate) {
                     Ok(pass) => {
@@ -79,7 +79,7 @@ impl Run<'_> {
             }
             Happening::End(index) => {
                 let pass = self.passes[index].take().expect("only what was let through ends");
-                (index, What::Ended(self.gate.end(pass, &self.requests[index])))
+                (index, What::Ended(self.gate.end(pass, index, &self.requests[index])))
             }
         };
         self.log.entries.push(Entry { from: at, until: at, request, what });

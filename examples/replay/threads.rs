@@ -63,7 +63,7 @@ pub fn replay(
         let mut progress = Progress::new(requests.len());
         while workers.iter().any(|worker| !worker.is_finished()) {
             gate.take_events(&mut log.events);
-            progress.reach(next.load(Ordering::Relaxed));
+            progress.reach(next.load(Ordering::Relaxed), gate);
             std::thread::sleep(Duration::from_micros(200));
         }
         progress.finish();
@@ -73,6 +73,11 @@ pub fn replay(
     });
     // Stable: what one thread did at one instant stays in its order.
     log.entries.sort_by_key(|entry| entry.from);
+    if let Some(clerk) = gate.clerk() {
+        // What nobody waited for.
+        clerk.flush();
+        log.deferred = true;
+    }
     gate.sweep();
     let reading = Reading { at: clock.now(), after: log.entries.len(), usage: gate.read() };
     log.readings.push(reading);
@@ -123,7 +128,7 @@ impl Worker<'_> {
             };
             self.clock.forward(at);
             let from = self.clock.now();
-            let what = What::Ended(self.gate.end(pass, &self.requests[request]));
+            let what = What::Ended(self.gate.end(pass, request, &self.requests[request]));
             log.push(Entry { from, until: self.clock.now(), request, what });
         }
     }

@@ -10,6 +10,11 @@
 //! |---|---|---|
 //! | is in force | what was used | – |
 //! | is over | what was held: it stays booked | what was used beyond it, if anything |
+//! | is not known | – | what was used |
+//!
+//! Not known it is when the windows of a counter ended twice or more between a hold and the next
+//! moment of its thread: with windows that are shorter than a thread may be kept waiting. Then all
+//! is charged where the request ends, so that no usage is lost.
 
 use crate::admission::Stop;
 use crate::counter::SETTLED_MAX;
@@ -56,7 +61,8 @@ pub(crate) struct Admitted {
 struct Part {
     place: usize,
     generation: u64,
-    window: Span,
+    /// `None` if it is over and nobody knows which it was.
+    window: Option<Span>,
     anchor: Timestamp,
     amount: u64,
 }
@@ -73,14 +79,14 @@ impl Bill {
 
     /// Adds a line, unless it is of nothing. No more than can be counted is ever booked.
     fn add(&mut self, stop: &Stop, place: usize, part: Part) {
-        if part.amount > 0 {
+        if let (Some(window), 1..) = (part.window, part.amount) {
             self.lines.push(Line {
                 place,
                 entry: Arc::clone(&stop.entry),
                 counter: stop.counter(),
                 dimension: stop.dimension,
                 generation: part.generation,
-                window: part.window,
+                window,
                 anchor: part.anchor,
                 amount: part.amount.min(SETTLED_MAX),
             });
@@ -133,7 +139,7 @@ impl Stop {
         (counted && self.dimension != Dimension::InFlight).then(|| Part {
             place,
             generation: window.generation,
-            window: named(window),
+            window: Some(named(window)),
             anchor: snapshot.anchor,
             amount: 0,
         })
@@ -161,7 +167,7 @@ impl Reservation {
                 part.amount = hold.amount;
                 continue;
             }
-            let part = admitted_to(stop, place, hold, || route.desk.now());
+            let part = admitted_to(stop, place, hold);
             let behind = admitted.parts.partition_point(|part| part.place <= place);
             admitted.parts.insert(behind, part);
         }
@@ -184,7 +190,8 @@ impl Reservation {
             parts = rest;
             let total = held.iter().fold(0_u64, |sum, part| sum.saturating_add(part.amount));
             let mut left = used.as_ref().map_or(total, |used| stop.amount(used));
-            for part in held.iter().filter(|part| part.generation != now.generation) {
+            let is_over = |part: &&Part| part.generation != now.generation && part.window.is_some();
+            for part in held.iter().filter(is_over) {
                 left = left.saturating_sub(part.amount);
                 bill.add(stop, place, *part);
             }
@@ -234,19 +241,15 @@ impl Reservation {
 }
 
 /// The window of a hold that was just admitted.
-fn admitted_to(stop: &Stop, place: usize, hold: Hold, now: impl FnOnce() -> Timestamp) -> Part {
+fn admitted_to(stop: &Stop, place: usize, hold: Hold) -> Part {
     let snapshot = stop.entry.snapshot();
     let window = &snapshot.windows[stop.counter()];
     let generation = hold.generation(window.generation);
     let behind = window.generation.wrapping_sub(generation);
     let window = match behind {
-        0 => named(window),
-        1 => window.before,
-        // More than one window ended between the hold and this: with windows of milliseconds.
-        _ => match &snapshot.plan.counters[stop.counter()] {
-            Some(plan) => plan.period.window_at(snapshot.anchor, now()),
-            None => window.before,
-        },
+        0 => Some(named(window)),
+        1 => Some(window.before),
+        _ => None,
     };
     Part { place, generation, window, anchor: snapshot.anchor, amount: hold.amount }
 }
@@ -292,13 +295,14 @@ impl Engine {
         let at = self.shared.desk.at();
         let stop = stops.as_slice().iter().find(|stop| stop.dimension == dimension)?;
         let part = stop.part(0, &at)?;
+        let window = part.window?;
         Some(Line {
             place: 0,
             entry: Arc::clone(&entry),
             counter: stop.counter(),
             dimension,
             generation: part.generation,
-            window: part.window,
+            window,
             anchor: part.anchor,
             amount: stop.amount(&used).min(SETTLED_MAX),
         })

@@ -6,7 +6,7 @@ use crate::sync::Arc;
 use crate::time::Timestamp;
 
 /// What a store keeps of a key. Stores read and write it whole; what becomes of it is decided by
-/// [`transition`](super::transition) alone.
+/// [`transition`](super::transition()) alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
     /// Whose key.

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 ///
 /// - [`apply`](Self::apply) is one transaction, in which nobody else changes the keys that it
 ///   names: each operation, in the order given, meets the record as the one before it left it, and
-///   [`transition`](super::transition) says what becomes of it. When it returns `Ok`, all of the
+///   [`transition`](super::transition()) says what becomes of it. When it returns `Ok`, all of the
 ///   group is durable; when it returns an error, all of it is or none of it (an acknowledgement
 ///   may be lost), and calling it again does no harm.
 /// - Nothing is ever removed but records that have expired.

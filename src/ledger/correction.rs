@@ -58,7 +58,7 @@ impl Ledger {
     /// Of each limit, what was held is charged already. In a window that is still in force the
     /// charge becomes what was used. A window that is over keeps what was held, and only what was
     /// used beyond that is charged to the window in force (L8). A limit that is gone, or that was
-    /// removed with an owner that the record refers to and created again, keeps what was held.
+    /// removed with its owner and created again, keeps what was held.
     ///
     /// Blocks while it reads the record; writing is waited for by what is returned.
     ///
@@ -81,6 +81,7 @@ impl Ledger {
         // A reference that was there when it was written and is not there any more: deleted.
         let deleted = (record.api_key.is_none() && !nulled.api_key)
             || (record.upstream.is_none() && !nulled.upstream);
+        let admitted_at = record.admitted_at;
         let record = UsageRecord {
             id: correction,
             outcome: Outcome::Correction,
@@ -90,7 +91,13 @@ impl Ledger {
             ..record
         };
         let in_force = |limit: &LimitId, dimension| desk.engine.bill_of(limit, dimension, used);
-        let postings = differences(&postings, deleted, in_force);
+        let owners = desk.books.owners.lock();
+        let is_other = |line: &Line| {
+            // What this process deleted and created again after the request was admitted.
+            deleted || (owners.is_gone(line.owner(), 0) && line.anchor() > admitted_at)
+        };
+        let postings = differences(&postings, is_other, in_force);
+        drop(owners);
         Ok(desk.send(Some(record), postings, Due::Correction, since, slot))
     }
 }
@@ -101,11 +108,12 @@ fn correction_id(corrected: RecordId) -> RecordId {
 }
 
 /// What is charged on top of what was posted, so that it comes to what `in_force` says is used on
-/// each counter, in its window in force. With something `deleted`, a limit of another beginning is
-/// taken for another limit of the same id.
+/// each counter, in its window in force. A limit of another beginning may be
+/// another one of the same id, which `is_other` says; or the same one on another node, where
+/// windows of the calendar are the same.
 fn differences(
     posted: &[Posting],
-    deleted: bool,
+    is_other: impl Fn(&Line) -> bool,
     in_force: impl Fn(&LimitId, Dimension) -> Option<Line>,
 ) -> Vec<Posting> {
     let mut counters: BTreeMap<(&LimitId, Dimension), Vec<&Posting>> = BTreeMap::new();
@@ -117,8 +125,8 @@ fn differences(
         let line = in_force(limit, dimension)?;
         let in_it = |posting: &&&Posting| posting.window.start == line.window().start;
         let other = |posting: &&Posting| {
-            let began = posting.anchor != line.anchor() && (deleted || in_it(&posting));
-            began || posting.owner != *line.owner()
+            let began = posting.anchor != line.anchor();
+            (began && is_other(&line)) || posting.owner != *line.owner()
         };
         if posted.iter().any(other) {
             return None;

@@ -44,7 +44,7 @@ pub struct Reconciled {
     pub quiet: bool,
     /// Counters that were compared.
     pub compared: usize,
-    /// Where memory and the store differ.
+    /// Where memory and the store differ, by limit and dimension, as all that follows.
     pub drifts: Vec<Drift>,
     /// Windows that ended because another process had reset them, which was seen twice in a row.
     pub adopted: Vec<Adopted>,
@@ -150,7 +150,10 @@ impl Ledger {
         // What is refused would be refused again.
         let accepted = lines.iter().filter(|line| !refused.contains_key(&place(line)));
         let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
-        found.moved = self.open(moved.collect(), since, &mut seen);
+        let mut moved: Vec<Posting> = moved.collect();
+        // The engine's limits come in no particular order.
+        moved.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.moved = self.open(moved, since, &mut seen);
         Ok(found)
     }
 
@@ -207,6 +210,9 @@ impl Ledger {
             found.drifts.push(Drift { limit, dimension, window_start, memory, ledger, repaired });
         }
         (seen.drifts, seen.later) = (drifts, later);
+        found.drifts.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.adopted.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.apart.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
     }
 
     /// Tells the store where windows are, unless it has not taken yet what it was told before. Says

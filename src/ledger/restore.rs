@@ -136,15 +136,43 @@ impl Restoring<'_> {
 
     fn import(&mut self) {
         if self.error.is_none() {
-            match self.engine.import(&self.document) {
-                Ok(imported) => self.done.counters += imported.restored as u64,
-                Err(error) => self.error = Some(error.into()),
-            }
+            let imported = self.engine.import(&self.document);
+            let others = imported.and_then(|imported| {
+                self.done.counters += imported.restored as u64;
+                self.engine.import(&self.others())
+            });
+            self.error = others.err().map(StartError::from);
         }
         self.document.limits.clear();
         let moved = self.totals.drain(..).filter_map(|total| opening_of(self.engine, &total));
         self.moved.extend(moved);
         (self.progress)(self.done.totals);
+    }
+}
+
+impl Restoring<'_> {
+    /// The counters that nothing was restored of, of limits that the store knows: they are on the
+    /// lattice of their limit now, and windows of that lattice have one name on all nodes.
+    fn others(&self) -> State {
+        let now = self.engine.now();
+        let is_open =
+            |counter: &CounterState, now| counter.end > now || counter.end == Timestamp::MAX;
+        let others = self.document.limits.iter().filter_map(|limit| {
+            let place = self.known.binary_search_by(|known| known.limit.cmp(&limit.limit)).ok()?;
+            let known = &self.known[place];
+            let usage = self.engine.usage(&limit.limit)?;
+            let missing = known.counters.iter().filter(|known| {
+                let mut restored = limit.counters.iter().filter(|counter| is_open(counter, now));
+                restored.all(|restored| restored.dimension != known.dimension)
+            });
+            let counters = missing.filter_map(|known| {
+                let window = usage.counter(known.dimension)?.window;
+                Some(CounterState { start: window.start, end: window.end, ..known.clone() })
+            });
+            Some(LimitState { counters: counters.collect(), ..limit.clone() })
+        });
+        let limits = others.filter(|limit| !limit.counters.is_empty()).collect();
+        State { limits, ..self.document.clone() }
     }
 }
 

@@ -11,6 +11,7 @@ use super::backoff::{Backoff, LONGEST};
 use super::closed::Closed;
 use super::desk::Books;
 use super::entry::{Entry, Fate, Nulled, Written};
+use super::gathering::Gathering;
 use super::health::{Rejected, Unpersisted};
 use super::ids::Ids;
 use super::outbox::{Due, Message, Outbox, Pending, Queued};
@@ -36,6 +37,7 @@ pub struct Writer {
     entries: VecDeque<Entry>,
     pending: VecDeque<Pending>,
     backoff: Backoff,
+    gathering: Gathering,
     ids: Arc<Ids>,
     retry_at: Option<Timestamp>,
     closing: Option<(Timestamp, Owed<Closed>)>,
@@ -75,6 +77,7 @@ impl Writer {
             entries: VecDeque::new(),
             pending: VecDeque::new(),
             backoff: Backoff::new(ids.attempt()),
+            gathering: Gathering::default(),
             ids: Arc::clone(ids),
             retry_at: None,
             closing: None,
@@ -309,8 +312,12 @@ impl Writer {
     /// queue anything any more and everything is written.
     pub(crate) fn run(mut self) {
         loop {
+            self.gather();
             let now = SystemClock.now();
             let turn = self.turn(now);
+            if turn.finished > 0 {
+                self.gathering.wrote(turn.finished, SystemClock.now().saturating_since(now));
+            }
             let in_time = |(deadline, _): &(Timestamp, _)| *deadline > now;
             if turn.left == 0 && self.last.is_none() && self.closing.as_ref().is_some_and(in_time) {
                 self.open_moved();
@@ -330,6 +337,14 @@ impl Writer {
         if let Some((_, owed)) = closing {
             // Whoever closed it may have given up waiting.
             let _ = owed.give(closed);
+        }
+    }
+
+    /// Lets a group gather, unless it has to wait for the store anyway.
+    fn gather(&self) {
+        if self.retry_at.is_none() && self.closing.is_none() {
+            let queued = || self.entries.len() + self.messages.len();
+            self.gathering.wait(queued, std::thread::sleep);
         }
     }
 

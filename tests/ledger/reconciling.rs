@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use tollkeeper::{Apart, Budget, Dimension, Drift};
+use tollkeeper::{Apart, Budget, Clock, Dimension, Drift, UnknownOwner};
 
-use crate::kit::{START, id, instant, kit, minute, nanos, per, second};
-use crate::scene::{FORBIDDEN, Fault, Scene, draft, scene, scene_on, topology, usage};
+use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, per, second};
+use crate::scene::{
+    FORBIDDEN, Fault, Scene, draft, open, restarted_with, scene, scene_on, topology, usage,
+};
 
 /// Memory, the store and the correction of each drift.
 fn drifts(scene: &Scene) -> Vec<(String, Dimension, i64, i64, i64)> {
@@ -293,4 +295,52 @@ fn with_an_anchor_processes_count_together_whenever_they_start() {
     for limit in ["money", "prepaid"] {
         assert_eq!(other.kit.counts(limit), (60, 0), "{limit}");
     }
+}
+
+#[test]
+fn a_window_that_a_longer_period_prolonged_keeps_its_usage() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    scene.kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    // By what the store knows the window is over by now.
+    scene.kit.advance(minute() * 120);
+    assert_eq!(scene.memory()[0], 60);
+    assert_eq!(drifts(&scene), []);
+    scene.drain();
+    assert_eq!(drifts(&scene), []);
+    assert_eq!(scene.memory()[0], 60);
+    assert_eq!(scene.stored()[0], 60);
+}
+
+#[test]
+fn processes_that_began_at_different_times_have_windows_of_the_same_names() {
+    let mut one = scene();
+    // Tokens, and no request: of the requests the store knows nothing.
+    let settling = one.charge(&usage(5, 5)).settle_partial(&usage(5, 5));
+    one.written(settling);
+    let kit = kit_with(one.kit.clock.now().saturating_add(second()), UnknownOwner::Deny);
+    topology(&kit);
+    let mut other = open(kit, Arc::clone(&one.store));
+    spend(&mut other, 60, 6);
+    drifts(&one);
+    drifts(&one);
+    assert_eq!(one.memory(), [65, 11, 1, 65]);
+}
+
+#[test]
+fn where_a_window_ends_by_now_is_told_before_a_restart_goes_by_it() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    let longer = |kit: &Kit| {
+        kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    };
+    longer(&scene.kit);
+    drifts(&scene);
+    scene.drain();
+    scene.kit.advance(minute() * 120);
+    let scene = restarted_with(scene, |kit| {
+        topology(kit);
+        longer(kit);
+    });
+    assert_eq!(scene.memory()[0], 60);
 }

@@ -1,9 +1,14 @@
 //! What an uncertain request really used comes to be known.
 
-use tollkeeper::{Dimension, Fate, Outcome, RecordId, ResolveError, Settling};
+use std::sync::Arc;
 
-use crate::kit::{id, minute, owner, second};
-use crate::scene::{Scene, restarted, scene, usage};
+use tollkeeper::{
+    Alignment, Budget, Clock, Dimension, Fate, Outcome, Period, RecordId, ResolveError, Settling,
+    UnknownOwner,
+};
+
+use crate::kit::{Kit, id, kit_with, minute, nanos, owner, second};
+use crate::scene::{Scene, open, restarted, scene, topology, usage};
 
 /// An uncertain record of an estimate.
 fn uncertain(scene: &mut Scene, money: u64, tokens: u64) -> RecordId {
@@ -144,4 +149,23 @@ fn an_owner_that_was_removed_meanwhile_is_not_corrected() {
     let settling = resolve(&scene, uncertain, 150, 15);
     scene.written(settling);
     scene.assert_even([0, 0, 0, 150]);
+}
+
+#[test]
+fn a_process_that_began_later_corrects_what_is_in_the_same_day() {
+    let day = |kit: &Kit| {
+        let period = Period::calendar("1d", &Alignment::new()).unwrap();
+        kit.limit("key:k", "day", Budget::new(nanos(1_000), period));
+    };
+    let mut one = scene();
+    day(&one.kit);
+    let kit = kit_with(one.kit.clock.now().saturating_add(second()), UnknownOwner::Deny);
+    topology(&kit);
+    day(&kit);
+    let mut other = open(kit, Arc::clone(&one.store));
+    let uncertain = uncertain(&mut one, 100, 10);
+    assert_eq!(one.history("day", Dimension::Money), [100]);
+    let settling = resolve(&other, uncertain, 60, 10);
+    other.written(settling);
+    assert_eq!(one.history("day", Dimension::Money), [60]);
 }
