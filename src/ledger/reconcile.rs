@@ -261,7 +261,7 @@ fn last_of<'a>(line: &Line, total: Option<&'a Total>, now: Timestamp) -> Last<'a
         return Last::Elsewhere;
     }
     let (here, there) = (line.window(), total.window);
-    let is_open = there.start <= now && (there.end > now || there.end == Timestamp::MAX);
+    let is_open = there.end > now || there.end == Timestamp::MAX;
     match there.start.cmp(&here.start) {
         Order::Equal => Last::Same(total.settled),
         _ if is_open && !is_on_the_lattice_of(line, total) => Last::Apart(total),

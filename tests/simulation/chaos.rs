@@ -309,6 +309,9 @@ impl World {
         for adopted in &found.adopted {
             self.hub.say(format!("node {home} goes on in {adopted:?}"));
         }
+        for apart in &found.apart {
+            self.hub.say(format!("node {home} counts apart {apart:?}"));
+        }
         self.hub.audit(|auditor| {
             let memory = auditor.memory(gateway.home);
             memory.into_iter().for_each(|memory| memory.reconciled(&found));
