@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Clock, Concurrency, Engine, Limit, LimitId, ManualClock, Money, OwnerId, Period,
-    RateLimit, Reservation, Route, SystemClock, Timestamp, Usage,
+    Budget, Clock, Concurrency, Draft, Engine, Ledger, Limit, LimitId, ManualClock, MemoryLedger,
+    Money, OwnerId, Period, RateLimit, Reservation, Route, SystemClock, Timestamp, Usage,
 };
 
 /// So much that nothing is ever denied for want of it.
@@ -170,6 +170,22 @@ fn fifteen_counters() {
     });
 }
 
+/// What a ledger adds to a decision. Nothing is settled, so nothing is written.
+fn ledger() {
+    let used = usage();
+    for (name, (engine, route)) in [("budget", one(manual(), budget())), ("depth 5", deep(None))] {
+        let opened = Ledger::builder(&engine).seed(1).by_hand(MemoryLedger::default());
+        let (ledger, _writer) = opened.expect("memory is there");
+        if name == "depth 5" {
+            count(&format!("reserve and void/{name}"), || reserve(&engine, &route, &used).void());
+        }
+        count(&format!("ledger, reserve and void/{name}"), || {
+            let charge = ledger.reserve(&route, black_box(&used), Draft::new());
+            charge.expect("there is plenty").void();
+        });
+    }
+}
+
 /// Every booking is the first after a boundary.
 fn roll() {
     let used = usage();
@@ -196,6 +212,7 @@ fn main() {
     println!("# counted under callgrind by scripts/instructions.sh");
     one_limit();
     fifteen_counters();
+    ledger();
     roll();
     route();
 }

@@ -97,7 +97,7 @@ mod tests {
     fn places_read_back_without_their_passwords() {
         for (text, shown) in [
             ("sqlite:ledger.sqlite", "sqlite:ledger.sqlite"),
-            ("sqlite:/tmp/a:b", "sqlite:/tmp/a:b"),
+            ("sqlite:/var/a:b", "sqlite:/var/a:b"),
             ("postgres://u:secret@h:5432/d", "postgres://u@h:5432/d"),
             (
                 "postgresql:///d?host=/run&password=secret&user=u",

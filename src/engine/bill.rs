@@ -149,9 +149,15 @@ impl Stop {
 impl Reservation {
     /// The windows that it is admitted to: to be asked for right after it was.
     pub(crate) fn admitted(&self) -> Admitted {
-        let mut admitted = Admitted::default();
-        self.admitted_again(&mut admitted);
-        admitted
+        let (route, holds) = (self.route(), self.holds());
+        let mut parts = Vec::with_capacity(holds.len());
+        for (place, stop) in route.stops.as_slice()[..holds.len()].iter().enumerate() {
+            let hold = stop.held(holds, place);
+            if hold.amount > 0 && stop.dimension != Dimension::InFlight {
+                parts.push(admitted_to(stop, place, hold));
+            }
+        }
+        Admitted { parts }
     }
 
     /// The same after it was extended.

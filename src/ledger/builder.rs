@@ -18,7 +18,7 @@ use crate::engine::{Engine, StateError};
 use crate::sync::Arc;
 
 /// So many owners are registered at a time.
-const CHUNK: usize = 4_096;
+const CHUNK: usize = 65_536;
 
 /// So many openings are written in one transaction.
 const OPENINGS: usize = 16;
@@ -128,7 +128,9 @@ impl LedgerBuilder {
     ) -> Result<(Ledger, Writer), StartError> {
         let engine = self.engine;
         let books = Arc::new(Books::new(Arc::new(store)));
-        let owners = engine.owner_ids();
+        let mut owners = engine.owner_ids();
+        // In the order of a store's index: in an order of chance each would be another page.
+        owners.sort_unstable();
         for chunk in owners.chunks(CHUNK) {
             books.store.register(chunk)?;
         }

@@ -7,20 +7,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, process, thread};
 
-use tollkeeper::{Clock, Ledger, LedgerStore, OwnerId, Timestamp};
+use tollkeeper::{Clock, Ledger, LedgerStore, LimitId, OwnerId, ResetOutcome, Settling, Timestamp};
 
 use crate::hand::Hand;
+use crate::keys;
 use crate::process::Child;
-use crate::work::Work;
-use crate::world::World;
+use crate::work::{Mark, Work};
+use crate::world::{World, limit, owner};
 
+/// The test that is a child where it is told to be.
+pub const ENTRY: &str = "child::a_child_understands_what_it_is_told";
 /// Where a child finds what it is to do.
 pub const JOB: &str = "TOLLKEEPER_CRASH_JOB";
 /// What every line begins with that is for the parent.
 pub const PREFIX: &str = "@ ";
 
 /// What a child is to do. As a text, one word each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub work: Work,
     pub round: u64,
@@ -35,10 +38,13 @@ pub struct Job {
 impl Job {
     /// Starts a child that does it.
     pub fn start(&self) -> Child {
+        Child::start(&self.to_text())
+    }
+
+    fn to_text(&self) -> String {
         let Job { work: Work { seed, shared }, round, first_thread, threads, now, place } = self;
         let now = now.as_nanos();
-        let job = format!("{seed} {shared} {round} {first_thread} {threads} {now} {place}");
-        Child::start("child::process", &job)
+        format!("{seed} {shared} {round} {first_thread} {threads} {now} {place}")
     }
 
     fn parse(text: &str) -> Option<Job> {
@@ -90,11 +96,27 @@ pub fn open(place: &str) -> Arc<dyn LedgerStore> {
     }
 }
 
+/// The tests start this one again with something to do. Where nothing is, it holds what is told
+/// to children to what they understand.
 #[test]
-#[ignore = "what the other tests start and kill"]
-fn process() {
-    let Ok(text) = env::var(JOB) else { return };
-    let job = Job::parse(&text).expect("a job");
+fn a_child_understands_what_it_is_told() {
+    if let Ok(told) = env::var(JOB) {
+        match told.strip_prefix("keys ") {
+            Some(told) => keys::process(told),
+            None => process(Job::parse(&told).expect("a job")),
+        }
+    }
+    let work = Work { seed: 1 << 60, shared: true };
+    let now = Timestamp::from_nanos(u64::MAX - 1);
+    let place = "sqlite:/a path/with words".to_owned();
+    let job = Job { work, round: 2, first_thread: 3, threads: 4, now, place };
+    assert_eq!(Job::parse(&job.to_text()), Some(job));
+    let passing = Some(owner("key:p1-2"));
+    let mark = Mark { round: 1, thread: 2, number: 3, passing };
+    assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+}
+
+fn process(job: Job) -> ! {
     let store = open(&job.place);
     let world = World::at(job.now);
     let ledger = Ledger::builder(&world.engine).start(store).expect("a ledger");
@@ -133,6 +155,10 @@ fn process() {
                 say("set");
             }
             ("usage", _) => usage(&crew),
+            ("reset", name) => {
+                reset(&crew, &limit(name));
+                say("was reset");
+            }
             ("reconcile", _) => reconcile(&crew),
             ("close", _) => {
                 let closed = crew.ledger.close(Duration::from_secs(30));
@@ -144,6 +170,28 @@ fn process() {
     }
     // The parent is gone, or wants it to go.
     process::exit(0);
+}
+
+/// Ends the windows of a limit, and waits until that is written.
+fn reset(crew: &Crew, limit: &LimitId) {
+    let (begun, settling) = begin(crew, limit);
+    settling.wait().expect("it is written");
+    begun.iter().for_each(|begun| say(begun));
+}
+
+/// Ends the windows of a limit: those that begin, as they are told to the parent once that is
+/// written.
+pub fn begin(crew: &Crew, limit: &LimitId) -> (Vec<String>, Settling) {
+    let _one_at_a_time = crew.resetting.lock().expect("no panic");
+    crew.world.clock.advance(Duration::from_nanos(1_000_003));
+    let (outcomes, settling) = crew.ledger.reset(limit, None).expect("it has windows");
+    let begun = outcomes.iter().filter_map(|outcome| match outcome {
+        ResetOutcome::Reset { dimension, window, .. } => {
+            Some(format!("reset {limit} {dimension:?} {}", window.start.as_nanos()))
+        }
+        _ => None,
+    });
+    (begun.collect(), settling)
 }
 
 fn usage(crew: &Crew) {

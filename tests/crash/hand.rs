@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use tollkeeper::{
-    Draft, Fate, Outcome, OwnerId, Receipt, RecordId, ResetOutcome, ResolveError, Settling,
-    Unreserved, UsageRecord,
+    Draft, Fate, Outcome, OwnerId, Receipt, RecordId, ResolveError, Settling, Unreserved,
+    UsageRecord,
 };
 
-use crate::child::{Crew, say};
+use crate::child::{Crew, begin, say};
 use crate::draw::Draw;
 use crate::work::{End, Mark, REASON, Step};
 use crate::world::{create, resettable};
@@ -110,14 +110,12 @@ impl<'a> Hand<'a> {
             Err(Unreserved::Denied(_)) if step.may_be_denied() => return,
             Err(error) => return say(&format!("failed {mark}: {error}")),
         };
-        if let Some(more) = &step.more {
-            if let Err(denied) = charge.extend(more) {
-                // An owner that has gone meanwhile.
-                if passing.is_none() {
-                    say(&format!("failed {mark}: {denied}"));
-                }
-                return charge.void();
+        if let Some(Err(denied)) = step.more.as_ref().map(|more| charge.extend(more)) {
+            // An owner that has gone meanwhile.
+            if passing.is_none() {
+                say(&format!("failed {mark}: {denied}"));
             }
+            return charge.void();
         }
         let settling = match step.end {
             End::Settle => charge.settle(&step.used),
@@ -146,17 +144,8 @@ impl<'a> Hand<'a> {
     }
 
     fn reset(&mut self, step: &Step) {
-        let _one_at_a_time = self.crew.resetting.lock().expect("no panic");
-        self.crew.world.clock.advance(Duration::from_nanos(1_000_003));
-        let limit = resettable(step.number);
-        let (outcomes, settling) = self.crew.ledger.reset(&limit, None).expect("it has windows");
-        let begun = outcomes.iter().filter_map(|outcome| match outcome {
-            ResetOutcome::Reset { dimension, window, .. } => {
-                Some(format!("reset {limit} {dimension:?} {}", window.start.as_nanos()))
-            }
-            _ => None,
-        });
-        let expects = Expects::Windows(begun.collect());
+        let (begun, settling) = begin(self.crew, &resettable(step.number));
+        let expects = Expects::Windows(begun);
         self.pending.push_back(Pending { number: step.number, settling, expects });
     }
 
@@ -171,7 +160,7 @@ impl<'a> Hand<'a> {
             return;
         };
         // The others may go on trying to use it.
-        if self.number % 2 == 0 {
+        if self.number.is_multiple_of(2) {
             *passing.lock().expect("no panic") = None;
         }
         // A store that fails has changed nothing, or its answer is lost: asked again until it

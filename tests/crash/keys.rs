@@ -1,10 +1,10 @@
 //! Keys whose holders are killed: between the claim, the charge, and the completion.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process;
 use std::sync::Arc;
 use std::thread::{scope, sleep};
 use std::time::Duration;
-use std::{env, process};
 
 use tollkeeper::{
     Claim, Draft, Fingerprint, Idempotency, KeyStore, Lease, Ledger, LedgerStore, Scope, Timestamp,
@@ -12,7 +12,7 @@ use tollkeeper::{
 };
 
 use crate::check;
-use crate::child::{JOB, open, say};
+use crate::child::{open, say};
 use crate::draw::Draw;
 use crate::history::{History, Told};
 use crate::place::Place;
@@ -34,10 +34,8 @@ fn used(name: u64) -> Usage {
     Usage { requests: 1, cost: money(1_000_000 + name), ..Usage::default() }
 }
 
-#[test]
-#[ignore = "what the other tests start and kill"]
-fn process() {
-    let Ok(job) = env::var(JOB) else { return };
+/// What a child does for these tests.
+pub fn process(job: &str) -> ! {
     let words: Vec<_> = job.splitn(4, ' ').collect();
     let [name, seed, round, place] = words[..] else { panic!("no job: {job}") };
     let number = |word: &str| word.parse().expect("a number");
@@ -53,7 +51,7 @@ fn process() {
 }
 
 /// One process: all keys of the round at once.
-fn gateway(store: Arc<impl LedgerStore + KeyStore>, draws: [u64; 3]) {
+fn gateway(store: Arc<impl LedgerStore + KeyStore>, draws: [u64; 3]) -> ! {
     let world = World::at(start());
     let ledger = Ledger::builder(&world.engine).start(Arc::clone(&store)).expect("a ledger");
     let keys = Idempotency::builder(|_| ()).lease(LEASE).start(store).expect("keys");
@@ -135,8 +133,8 @@ pub struct Met {
 pub fn round(run: &mut Run, place: &dyn Place, met: &mut Met) {
     let Run { work, round, .. } = *run;
     let child = |name: u64| {
-        let job = format!("{name} {} {round} {}", work.seed, place.name());
-        Child::start("keys::process", &job)
+        let job = format!("keys {name} {} {round} {}", work.seed, place.name());
+        Child::start(&job)
     };
     let before = History::read(place, &*open(place.name())).records.len();
     let mut killed = child(KILLED);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use crate::child::{JOB, PREFIX};
+use crate::child::{ENTRY, JOB, PREFIX};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,10 +24,10 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts an entry of this binary with what it is to do.
-    pub fn start(entry: &str, job: &str) -> Child {
+    /// Starts this binary with what it is to do.
+    pub fn start(job: &str) -> Child {
         let mut command = Command::new(env::current_exe().expect("this binary"));
-        command.args(["--exact", entry, "--ignored", "--nocapture", "--quiet"]);
+        command.args(["--exact", ENTRY, "--nocapture", "--quiet"]);
         command.env(JOB, job);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("a child starts");
@@ -56,10 +56,9 @@ impl Child {
                 let noise = self.noise.join("\n");
                 panic!("the child does not say {begin:?}:\n{noise}");
             };
-            if let Some(said) = self.take(line) {
-                if let Some(rest) = said.strip_prefix(begin) {
-                    return rest.trim_start().to_owned();
-                }
+            let said = self.take(line);
+            if let Some(rest) = said.and_then(|said| said.strip_prefix(begin)) {
+                return rest.trim_start().to_owned();
             }
         }
     }

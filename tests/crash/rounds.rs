@@ -15,6 +15,7 @@ use crate::history::{History, Told};
 use crate::place::Place;
 use crate::process::Child;
 use crate::work::Work;
+use crate::world::resettable;
 
 pub const START: &str = "2026-03-01T00:00:00Z";
 
@@ -72,9 +73,8 @@ impl Run {
 
     pub fn report(&self) {
         let Run { what, work: Work { seed, .. }, round, acknowledged, records, .. } = self;
-        println!(
-            "{what}: rounds: {round}, acknowledged: {acknowledged}, records: {records}, seed: {seed}"
-        );
+        print!("{what}: rounds: {round}, acknowledged: {acknowledged}, ");
+        println!("records: {records}, seed: {seed}");
         assert!(*acknowledged > 0 && records >= acknowledged, "{what}: nothing was settled");
     }
 }
@@ -124,6 +124,9 @@ impl<'a> Rounds<'a> {
             1 => {
                 child.go();
                 sleep(Duration::from_micros(draw.within(5_000..30_000)));
+                quiet(&mut child);
+                // The last thing that happens to a limit.
+                child.ask(&format!("reset {}", resettable(draw.next() % 100)), "was reset");
                 memory = Some(quiet(&mut child));
             }
             _ => {
@@ -138,10 +141,11 @@ impl<'a> Rounds<'a> {
     /// Checks what is there, and what a process begins with.
     pub fn look(&mut self, run: &mut Run, child: &Child, memory: Option<(Timestamp, Used)>) {
         let before = self.told.written.len();
-        let mut failures = self.told.take(run.round, &child.said);
+        let said = self.told.take(run.round, &child.said);
         let store = open(self.place.name());
         let history = History::read(self.place, &*store);
-        failures.extend(check::all(self.work, &history, &self.told));
+        let mut failures = check::all(self.work, &history, &self.told);
+        failures.extend(said);
         self.now = self.now.max(history.latest());
         if let Some((at, _)) = memory {
             self.now = self.now.max(at);
@@ -155,7 +159,7 @@ impl<'a> Rounds<'a> {
                 failures.push(format!("{counter:?}: it had {had}, the next has {begins}"));
             }
         }
-        let read = place_after(&history, &*self.place);
+        let read = place_after(&history, self.place);
         failures.extend(read);
         run.check(failures);
         let records = history.records.len();

@@ -64,7 +64,7 @@ pub struct Step {
 pub const REASON: &str = "the upstream refused it";
 
 /// Everything that follows from the seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
     pub seed: u64,
     /// Several processes at once: then there are no resets and no owners that come and go, which

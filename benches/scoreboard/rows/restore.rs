@@ -61,6 +61,8 @@ fn restore(
     engine.apply(&ours::document_of_requests(owners)).expect("it fits");
     progress.say(format!("writing {limits} totals"));
     fill(&*store, &engine, limits);
+    // As it was before the restart.
+    drop(Ledger::builder(&engine).start(Arc::clone(&store)).expect("the store answers"));
     progress.say(format!("reading {limits} totals"));
     let (began, mut read) = (Instant::now(), 0);
     store.open_totals(engine.now(), &mut |_| read += 1).expect("the store answers");

@@ -12,8 +12,9 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tollkeeper::{
-    Draft, Engine, Entry, Filter, Ledger, LedgerStore, LimitId, MemoryLedger, OwnerId, RecordId,
-    Route, StoreError, Stored, Timestamp, Total, Written,
+    Credited, Dimension, Draft, Engine, Entry, Filter, Granted, Ledger, LedgerStore, LimitId,
+    MemoryLedger, OverrideState, OwnerId, RecordId, Route, StoreError, Stored, Timestamp, TopUp,
+    Total, Written,
 };
 
 pub const GROUP: Group = Group { rows: &["stalled_store"], measure: stall };
@@ -100,6 +101,24 @@ impl LedgerStore for Door {
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         self.memory.delete(owner)
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        self.memory.top_up(top_up)
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        self.memory.set_override(limit, owner, dimension, instead)
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        self.memory.grants(each)
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
