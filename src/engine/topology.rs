@@ -155,6 +155,10 @@ impl Engine {
     /// around now, with the usage so far. A rate limit that gives up a counter gives up its usage:
     /// given the counter back, it begins a new window.
     ///
+    /// Rolling windows, and the one of a prepaid budget, are counted from when the limit is
+    /// created. Where several processes share a ledger, they are to be counted from one instant in
+    /// all of them: give such limits an `anchor`, which configuration documents can.
+    ///
     /// # Errors
     ///
     /// The owner is unknown; the id belongs to another owner or to another kind of limit; the

@@ -97,8 +97,9 @@ impl LedgerBuilder {
     }
 
     /// Registers the engine's owners with the store, sets the engine's usage to the store's totals
-    /// and what was topped up and overridden to what it has of that, tells the store where windows end by the limits as they are now, and starts the writer's
-    /// thread. The engine should have its limits by now and no traffic yet.
+    /// and what was topped up and overridden to what it has of that, tells the store where windows
+    /// end by the limits as they are now, and starts the writer's thread. The engine should have
+    /// its limits by now and no traffic yet.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ pub struct Reconciled {
     pub quiet: bool,
     /// Counters that were compared.
     pub compared: usize,
-    /// Where memory and the store differ.
+    /// Where memory and the store differ, by limit and dimension, as all that follows.
     pub drifts: Vec<Drift>,
     /// Windows that ended because another process had reset them, which was seen twice in a row.
     pub adopted: Vec<Adopted>,
@@ -116,8 +116,8 @@ impl Ledger {
     /// Between calls of one process nothing differs, unless something was booked past the ledger
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
     /// each of them learns what the others have spent and granted, and where they have reset a
-    /// window: call it every few seconds, and the limits of all of them together are passed by no more than what
-    /// they admit between two calls.
+    /// window: call it every few seconds, and the limits of all of them together are passed by no
+    /// more than what they admit between two calls.
     ///
     /// # Several processes
     ///
@@ -150,7 +150,10 @@ impl Ledger {
         // What is refused would be refused again.
         let accepted = lines.iter().filter(|line| !refused.contains_key(&place(line)));
         let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
-        found.moved = self.open(moved.collect(), since, &mut seen);
+        let mut moved: Vec<Posting> = moved.collect();
+        // The engine's limits come in no particular order.
+        moved.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.moved = self.open(moved, since, &mut seen);
         Ok(found)
     }
 
@@ -207,6 +210,9 @@ impl Ledger {
             found.drifts.push(Drift { limit, dimension, window_start, memory, ledger, repaired });
         }
         (seen.drifts, seen.later) = (drifts, later);
+        found.drifts.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.adopted.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.apart.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
     }
 
     /// Tells the store where windows are, unless it has not taken yet what it was told before. Says
@@ -255,7 +261,7 @@ fn last_of<'a>(line: &Line, total: Option<&'a Total>, now: Timestamp) -> Last<'a
         return Last::Elsewhere;
     }
     let (here, there) = (line.window(), total.window);
-    let is_open = there.start <= now && (there.end > now || there.end == Timestamp::MAX);
+    let is_open = there.end > now || there.end == Timestamp::MAX;
     match there.start.cmp(&here.start) {
         Order::Equal => Last::Same(total.settled),
         _ if is_open && !is_on_the_lattice_of(line, total) => Last::Apart(total),

@@ -195,6 +195,20 @@ fn a_window_that_has_ended_here_in_between_is_not_taken_over() {
 }
 
 #[test]
+fn a_window_that_ends_here_while_totals_are_read_is_not_taken_over() {
+    let (_one, other) = reset_by_one();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    other.kit.advance(second());
+    let engine = other.kit.engine.clone();
+    *other.store.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        engine.reset(&id("money"), None).unwrap();
+    }));
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    let here = other.kit.read("money").window.start;
+    assert_eq!(here, instant("2026-03-01T00:00:02Z"));
+}
+
+#[test]
 fn of_two_resets_by_another_process_each_is_seen_twice() {
     let (mut one, other) = reset_by_one();
     assert_eq!(other.ledger.reconcile().unwrap().adopted, []);

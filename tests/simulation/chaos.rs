@@ -302,11 +302,15 @@ impl World {
         let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
         let gateway = &node.gateway;
         let Ok(found) = gateway.ledger.reconcile() else { return };
-        // They come in no particular order.
-        let mut drifts: Vec<String> = found.drifts.iter().map(|d| format!("{d:?}")).collect();
-        drifts.sort_unstable();
-        for drift in drifts {
-            self.hub.say(format!("node {} finds {drift}", gateway.home.node));
+        let home = gateway.home.node;
+        for drift in &found.drifts {
+            self.hub.say(format!("node {home} finds {drift:?}"));
+        }
+        for adopted in &found.adopted {
+            self.hub.say(format!("node {home} goes on in {adopted:?}"));
+        }
+        for apart in &found.apart {
+            self.hub.say(format!("node {home} counts apart {apart:?}"));
         }
         self.hub.audit(|auditor| {
             let memory = auditor.memory(gateway.home);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tollkeeper::{
-    Entry, Filter, LedgerStore, LimitId, MemoryLedger, Nulled, OwnerId, RecordId, StoreError,
-    Stored, Timestamp, Total, Written,
+    Credited, Dimension, Entry, Filter, Granted, LedgerStore, LimitId, MemoryLedger, Nulled,
+    OverrideState, OwnerId, RecordId, StoreError, Stored, Timestamp, TopUp, Total, Written,
 };
 
 use crate::hub::Hub;
@@ -137,6 +137,24 @@ impl LedgerStore for NodeStore {
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         self.change("deleting", || delete(&self.hub, &self.inner, owner))
+    }
+
+    fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
+        self.change("granting", || self.inner.top_up(top_up))
+    }
+
+    fn set_override(
+        &self,
+        limit: &LimitId,
+        owner: &OwnerId,
+        dimension: Dimension,
+        instead: Option<OverrideState>,
+    ) -> Result<(), StoreError> {
+        self.change("granting", || self.inner.set_override(limit, owner, dimension, instead))
+    }
+
+    fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
+        self.look("reading what is granted", || self.inner.grants(each))
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {

@@ -100,6 +100,8 @@ pub struct Memory {
     open: BTreeMap<Tag, Open>,
     queued: BTreeMap<Key, Queued>,
     rejected: BTreeSet<Key>,
+    /// What other nodes count in windows that begin elsewhere, as reconciling told last.
+    apart: BTreeSet<Counter>,
     /// The store did not answer when it was asked last.
     failing: bool,
 }
@@ -463,6 +465,15 @@ impl Memory {
             let beyond = i128::from(drift.repaired.max(0));
             self.raise(&counter, drift.window_start, Some(0), beyond);
         }
+        let counter = |apart: &tollkeeper::Apart| (apart.limit.clone(), apart.dimension);
+        self.apart = found.apart.iter().map(counter).collect();
+        // Another node has reset the window: this one goes on in the one that it began.
+        for adopted in &found.adopted {
+            let counter = (adopted.limit.clone(), adopted.dimension);
+            let (start, settled) = (adopted.window.start, i128::from(adopted.settled.max(0)));
+            self.booked.entry(counter.clone()).or_default().insert(start, settled);
+            self.ceilings.entry((counter, start)).or_default().beyond += settled;
+        }
     }
 
     /// How many entries are booked and not written.
@@ -541,7 +552,15 @@ impl Memory {
                 }
                 let window = self.name(&usage.limit, counter);
                 let due = match books.last(&key) {
-                    Some((start, _)) if start > window => continue,
+                    _ if self.apart.contains(&key) => continue,
+                    // One that ends here as well was taken over; another has another period.
+                    Some((start, sum)) if start > window && sum.end != counter.window.end => {
+                        continue;
+                    }
+                    Some((start, _)) if start > window => {
+                        let what = format!("node {}: {key:?} is still in {window:?}", home.node);
+                        return breach("I5", what);
+                    }
                     Some((start, sum)) if start == window => sum.settled.max(0),
                     _ => 0,
                 };
