@@ -1,5 +1,8 @@
 //! Settlers: threads that reserve, settle, and wait until it is durable, as a gateway's tasks do.
 
+// All of it is for the stores that are built.
+#![cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+
 use crate::ours;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
