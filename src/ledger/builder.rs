@@ -101,6 +101,10 @@ impl LedgerBuilder {
     /// end by the limits as they are now, and starts the writer's thread. The engine should have
     /// its limits by now and no traffic yet.
     ///
+    /// A database server may still commit the last group of a process that was killed when the
+    /// next one starts: what was acknowledged is restored, and what comes in so late is found by
+    /// [`Ledger::reconcile`].
+    ///
     /// # Errors
     ///
     /// [`StartError`].

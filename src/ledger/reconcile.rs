@@ -49,7 +49,7 @@ pub struct Reconciled {
     /// Windows that ended because another process had reset them, which was seen twice in a row.
     pub adopted: Vec<Adopted>,
     /// Counters that other processes count apart from this one, in windows that begin elsewhere.
-    /// Nothing was changed: give their limits an anchor.
+    /// Nothing was changed: give the engines one [`anchor`](crate::EngineBuilder::anchor).
     pub apart: Vec<Apart>,
     /// So many windows had moved because their limits were changed, and the store is told so.
     pub moved: usize,
@@ -124,9 +124,8 @@ impl Ledger {
     /// They count in the same windows if those begin at the same instants. Windows of the calendar
     /// do. Those of rolling and prepaid limits begin at the limit's anchor, which is when the limit
     /// was created, in each process for itself, unless the store knows the limit by then: so give
-    /// such limits an `anchor` in the configuration document. There is no other place for it: a
-    /// limit that [`Engine::upsert_limit`](crate::Engine::upsert_limit) creates begins where it is
-    /// created. Limits that count apart are told in [`Reconciled::apart`].
+    /// all engines one [`anchor`](crate::EngineBuilder::anchor), or the limits one each in the
+    /// configuration document. Limits that count apart are told in [`Reconciled::apart`].
     ///
     /// # Errors
     ///

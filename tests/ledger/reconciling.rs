@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollkeeper::{Apart, Budget, Clock, Dimension, Drift, UnknownOwner};
+use tollkeeper::{Apart, Budget, Clock, Dimension, Drift, Engine, ManualClock, UnknownOwner};
 
 use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, per, second};
 use crate::scene::{
@@ -343,4 +343,28 @@ fn where_a_window_ends_by_now_is_told_before_a_restart_goes_by_it() {
         longer(kit);
     });
     assert_eq!(scene.memory()[0], 60);
+}
+
+#[test]
+fn engines_of_one_anchor_count_together_whenever_they_start() {
+    let began = |after: u32| {
+        let clock = ManualClock::new(instant(START) + minute() * after);
+        let engine = Engine::builder().clock(clock.clone()).anchor(instant("2020-01-01T00:00:00Z"));
+        let engine = engine.build();
+        let events = engine.subscribe(10);
+        let kit = Kit { engine, clock, events };
+        topology(&kit);
+        kit
+    };
+    let mut one = open(began(0), Default::default());
+    let mut other = open(began(7), Arc::clone(&one.store));
+    one.kit.advance(minute() * 7);
+    spend(&mut one, 60, 6);
+    spend(&mut other, 5, 1);
+    for scene in [&one, &other] {
+        for _ in 0..2 {
+            assert_eq!(scene.ledger.reconcile().unwrap().apart, []);
+        }
+        assert_eq!(scene.memory(), [65, 7, 2, 65]);
+    }
 }
