@@ -34,7 +34,9 @@ use std::fmt;
 
 use crate::admission;
 use crate::engine::desk::Desk;
+use crate::entry::At;
 use crate::id::OwnerId;
+use crate::snapshot::Beginnings;
 use crate::store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -79,8 +81,16 @@ type Changes<'a> = store::Changes<'a, route::Resolved>;
 pub(crate) struct Shared {
     desk: Arc<Desk>,
     unknown_owner: UnknownOwner,
+    anchor: Option<Timestamp>,
     store: Store,
     prices: ArcCell<PriceTable>,
+}
+
+impl Shared {
+    /// The first snapshots of limits that are created now.
+    fn beginnings(&self, at: &At) -> Beginnings {
+        Beginnings::at(at.now, self.anchor)
+    }
 }
 
 /// What happens to a request that names an owner which does not exist.
@@ -107,6 +117,7 @@ pub enum UnknownOwner {
 pub struct EngineBuilder {
     clock: Box<dyn Clock>,
     unknown_owner: UnknownOwner,
+    anchor: Option<Timestamp>,
 }
 
 impl EngineBuilder {
@@ -122,12 +133,24 @@ impl EngineBuilder {
         self
     }
 
+    /// Where the lattices of rolling periods begin, and the one window of prepaid budgets, of
+    /// limits that a document gives no `anchor`. By default each begins when it is created.
+    ///
+    /// Processes that share a ledger count in the same windows only if these begin at the same
+    /// instants: give all of them the same past instant, and keep it over restarts. Windows of the
+    /// calendar need none.
+    pub fn anchor(mut self, anchor: Timestamp) -> Self {
+        self.anchor = Some(anchor);
+        self
+    }
+
     /// The engine, without owners and limits.
     pub fn build(self) -> Engine {
         Engine {
             shared: Arc::new(Shared {
                 desk: Arc::new(Desk::new(self.clock)),
                 unknown_owner: self.unknown_owner,
+                anchor: self.anchor,
                 store: Store::new(),
                 prices: ArcCell::new(PriceTable::default()),
             }),
@@ -149,7 +172,11 @@ impl Engine {
 
     /// An engine to be set up.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder { clock: Box::new(SystemClock), unknown_owner: UnknownOwner::Deny }
+        EngineBuilder {
+            clock: Box::new(SystemClock),
+            unknown_owner: UnknownOwner::Deny,
+            anchor: None,
+        }
     }
 
     /// The instant that a decision would be made at now.

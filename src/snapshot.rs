@@ -147,18 +147,21 @@ pub(crate) fn share(limit: u64, percent: u8) -> u64 {
 /// into it.
 pub(crate) struct Beginnings {
     now: Timestamp,
+    /// Of limits that are given none.
+    anchor: Timestamp,
     /// By their plans, which they keep alive, and their anchors.
     known: HashMap<(*const Plan, Timestamp), Arc<Snapshot>>,
 }
 
 impl Beginnings {
-    pub(crate) fn at(now: Timestamp) -> Self {
-        Self { now, known: HashMap::new() }
+    /// Limits that are given no anchor have this one, or the moment itself.
+    pub(crate) fn at(now: Timestamp, anchor: Option<Timestamp>) -> Self {
+        Self { now, anchor: anchor.unwrap_or(now), known: HashMap::new() }
     }
 
-    /// The first snapshot of a limit of this plan, its lattice at `anchor` or at the moment itself.
+    /// The first snapshot of a limit of this plan, its lattice at `anchor` if it is given one.
     pub(crate) fn of(&mut self, plan: &Arc<Plan>, anchor: Option<Timestamp>) -> Arc<Snapshot> {
-        let (now, anchor) = (self.now, anchor.unwrap_or(self.now));
+        let (now, anchor) = (self.now, anchor.unwrap_or(self.anchor));
         let first = || Arc::new(Snapshot::first(Arc::clone(plan), anchor, now));
         Arc::clone(self.known.entry((Arc::as_ptr(plan), anchor)).or_insert_with(first))
     }

@@ -152,6 +152,27 @@ fn what_another_program_has_changed_is_told() {
         assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
         assert!(error.to_string().contains(what), "{error} does not say {what}");
     }
+    let payment = tollkeeper::TopUp {
+        id: kit::id(1),
+        limit: kit::limit("t"),
+        owner: kit::owner("team:t"),
+        amount: tollkeeper::Money::ZERO,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    store.top_up(&payment).expect("it can be topped up");
+    for (change, what) in [
+        ("UPDATE grants SET credit = -1", "grants.credit"),
+        ("UPDATE grants SET credit = 0, instead = -1, until = 1", "grants.instead"),
+        ("UPDATE grants SET instead = 1, until = NULL", "a column"),
+        ("UPDATE grants SET until = -1", "an instant"),
+        ("UPDATE grants SET until = 1, dimension = 9", "grants.dimension"),
+        ("UPDATE grants SET dimension = 0, owner = 'nobody'", "grants.owner"),
+    ] {
+        raw(&path).execute_batch(change).expect("it can be changed");
+        let error = store.grants(&mut |_| ()).expect_err("it cannot be read");
+        assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+        assert!(error.to_string().contains(what), "{error} does not say {what}");
+    }
     // A window that was known and is gone: nothing is charged to nowhere.
     raw(&path).execute_batch("DELETE FROM windows").expect("it can be changed");
     let lost = kit::entry(record(2), vec![posting("team:t", "t", 60, 1)]);

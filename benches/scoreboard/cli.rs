@@ -8,6 +8,7 @@ Examples:
   cargo bench --bench scoreboard
   cargo bench --bench scoreboard -- --quick
   cargo bench --bench scoreboard -- route15
+  cargo bench --bench scoreboard --features sqlite,postgres -- settle
 
 Prints a table in Markdown, for benches/README.md, and writes scoreboard.json to cargo's target
 directory. Progress goes to stderr. A target that is missed is told and is no failure: exit status 0
@@ -27,8 +28,8 @@ pub struct Cli {
     #[arg(value_name = "NAME")]
     pub filter: Option<String>,
 
-    /// Fewer rounds, and a tenth of the entries where there are a million: under 50 seconds instead
-    /// of up to five minutes. Rows of many entries differ from those of a full run
+    /// Fewer rounds, and a tenth of the entries where there are a million: about a minute instead
+    /// of up to six. Rows of many entries differ from those of a full run
     #[arg(long)]
     quick: bool,
 

@@ -22,6 +22,8 @@ pub struct Scale {
     pub loads: usize,
     /// For what waits for a disk.
     pub durable: Pace,
+    /// Totals that are restored.
+    pub totals: usize,
     /// How often a store stalls.
     pub stalls: usize,
     /// How often all windows end at one instant.
@@ -39,6 +41,7 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(250), rounds: 15 },
+        totals: 1_000_000,
         stalls: 20,
         storms: 7,
     };
@@ -52,6 +55,7 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(60), rounds: 5 },
+        totals: 20_000,
         stalls: 5,
         storms: 5,
     };

@@ -1,5 +1,8 @@
 //! Settlers: threads that reserve, settle, and wait until it is durable, as a gateway's tasks do.
 
+// All of it is for the stores that are built.
+#![cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+
 use crate::ours;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -33,11 +36,12 @@ impl Settlers {
         let upstream = ours::add(&engine, UPSTREAM, &[], &[]);
         let team = ours::add(&engine, TEAM, &[], &limits);
         let keys: Vec<OwnerId> = (0..KEYS)
-            .map(|number| ours::add(&engine, &key(number), &[team.clone()], &limits))
+            .map(|number| ours::add(&engine, &key(number), std::slice::from_ref(&team), &limits))
             .collect();
         let ledger = Ledger::builder(&engine).start(store).expect("the store is there");
         let draft = |key| Draft::new().api_key(key).upstream(&upstream).model(MODEL);
-        let keys = keys.iter().map(|key| (engine.route(&[key.clone()]), draft(key))).collect();
+        let keys =
+            keys.iter().map(|key| (engine.route(std::slice::from_ref(key)), draft(key))).collect();
         Settlers { ledger, keys, settled: 0 }
     }
 

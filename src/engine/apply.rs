@@ -96,7 +96,8 @@ impl Engine {
                     panicked = catch_unwind(AssertUnwindSafe(|| progress(done, all))).err();
                 }
             };
-            let applied = put_in_force(store, changes, config, found, at, told);
+            let applied =
+                put_in_force(store, changes, config, found, (at, self.shared.beginnings(at)), told);
             // In the same turn: of two documents one is in force, and not a mixture.
             self.set_prices(prices);
             Ok(applied)
@@ -127,13 +128,12 @@ fn put_in_force(
     changes: &Changes,
     config: &Config,
     found: Vec<Option<Arc<Entry>>>,
-    at: &At,
+    (at, mut beginnings): (&At, Beginnings),
     mut progress: impl FnMut(usize),
 ) -> Applied {
     let mut applied = Applied::default();
     changes.reserve(config.owners_len(), config.limits_len());
     let children = count_children(config);
-    let mut beginnings = Beginnings::at(at.now);
     let mut found = found.into_iter();
     for (done, (owner, limits)) in config.entries().enumerate() {
         if done > 0 && done.is_multiple_of(TOLD_EVERY) {

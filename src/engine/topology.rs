@@ -155,6 +155,10 @@ impl Engine {
     /// around now, with the usage so far. A rate limit that gives up a counter gives up its usage:
     /// given the counter back, it begins a new window.
     ///
+    /// Rolling windows, and the one of a prepaid budget, are counted from when the limit is
+    /// created. Where several processes share a ledger, they are to be counted from one instant in
+    /// all of them: see [`EngineBuilder::anchor`](crate::EngineBuilder::anchor).
+    ///
     /// # Errors
     ///
     /// The owner is unknown; the id belongs to another owner or to another kind of limit; the
@@ -187,7 +191,7 @@ impl Engine {
                 return Err(TopologyError::UnknownOwner { owner: owner.clone() });
             }
             let found = check_limit(store, owner, limit, &plan)?;
-            let (plan, mut beginnings) = (Arc::new(plan), Beginnings::at(at.now));
+            let (plan, mut beginnings) = (Arc::new(plan), self.shared.beginnings(at));
             let (entry, upserted) =
                 put_limit(changes, found, (owner, limit), &plan, None, &mut beginnings, at);
             if upserted == Upserted::Created {

@@ -97,8 +97,13 @@ impl LedgerBuilder {
     }
 
     /// Registers the engine's owners with the store, sets the engine's usage to the store's totals
-    /// and what was topped up and overridden to what it has of that, tells the store where windows end by the limits as they are now, and starts the writer's
-    /// thread. The engine should have its limits by now and no traffic yet.
+    /// and what was topped up and overridden to what it has of that, tells the store where windows
+    /// end by the limits as they are now, and starts the writer's thread. The engine should have
+    /// its limits by now and no traffic yet.
+    ///
+    /// A database server may still commit the last group of a process that was killed when the
+    /// next one starts: what was acknowledged is restored, and what comes in so late is found by
+    /// [`Ledger::reconcile`].
     ///
     /// # Errors
     ///

@@ -180,8 +180,8 @@ impl Ledger {
     }
 
     /// Removes an owner from the store and from the engine, with its limits: references to it
-    /// become NULL, what was granted is gone, records stay. What is in flight is recorded without it. Created again, it
-    /// begins at zero. Blocks until the store has done it.
+    /// become NULL, what was granted is gone, records stay. What is in flight is recorded without
+    /// it. Created again, it begins at zero. Blocks until the store has done it.
     ///
     /// # Errors
     ///

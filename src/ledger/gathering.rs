@@ -67,14 +67,15 @@ mod tests {
 
     #[test]
     fn it_waits_for_as_many_as_last_time_while_more_come_and_for_a_quarter_of_the_last_write() {
+        const NONE: [Duration; 0] = [];
         let nap = Duration::from_micros(250);
         assert_eq!(naps(64, 4, &[1, 20, 64]), [nap; 2]);
         assert_eq!(naps(64, 4, &[1, 1]), [nap; 1]);
         assert_eq!(naps(64, 4, &[1, 2, 3, 4, 5]), [nap; 4]);
-        assert!(naps(64, 4, &[70]).is_empty());
-        assert!(naps(64, 4, &[0]).is_empty());
-        assert!(naps(1, 4, &[1]).is_empty(), "who settles alone waits for nobody");
-        assert!(naps(64, 0, &[1]).is_empty(), "a fast store is not waited for");
+        assert_eq!(naps(64, 4, &[70]), NONE);
+        assert_eq!(naps(64, 4, &[0]), NONE);
+        assert_eq!(naps(1, 4, &[1]), NONE, "who settles alone waits for nobody");
+        assert_eq!(naps(64, 0, &[1]), NONE, "a fast store is not waited for");
         assert_eq!(naps(64, 60_000, &[1, 2, 64]), [LONGEST / PART; 2]);
     }
 }

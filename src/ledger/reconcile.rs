@@ -44,12 +44,12 @@ pub struct Reconciled {
     pub quiet: bool,
     /// Counters that were compared.
     pub compared: usize,
-    /// Where memory and the store differ.
+    /// Where memory and the store differ, by limit and dimension, as all that follows.
     pub drifts: Vec<Drift>,
     /// Windows that ended because another process had reset them, which was seen twice in a row.
     pub adopted: Vec<Adopted>,
     /// Counters that other processes count apart from this one, in windows that begin elsewhere.
-    /// Nothing was changed: give their limits an anchor.
+    /// Nothing was changed: give the engines one [`anchor`](crate::EngineBuilder::anchor).
     pub apart: Vec<Apart>,
     /// So many windows had moved because their limits were changed, and the store is told so.
     pub moved: usize,
@@ -116,17 +116,16 @@ impl Ledger {
     /// Between calls of one process nothing differs, unless something was booked past the ledger
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
     /// each of them learns what the others have spent and granted, and where they have reset a
-    /// window: call it every few seconds, and the limits of all of them together are passed by no more than what
-    /// they admit between two calls.
+    /// window: call it every few seconds, and the limits of all of them together are passed by no
+    /// more than what they admit between two calls.
     ///
     /// # Several processes
     ///
     /// They count in the same windows if those begin at the same instants. Windows of the calendar
     /// do. Those of rolling and prepaid limits begin at the limit's anchor, which is when the limit
     /// was created, in each process for itself, unless the store knows the limit by then: so give
-    /// such limits an `anchor` in the configuration document. There is no other place for it: a
-    /// limit that [`Engine::upsert_limit`](crate::Engine::upsert_limit) creates begins where it is
-    /// created. Limits that count apart are told in [`Reconciled::apart`].
+    /// all engines one [`anchor`](crate::EngineBuilder::anchor), or the limits one each in the
+    /// configuration document. Limits that count apart are told in [`Reconciled::apart`].
     ///
     /// # Errors
     ///
@@ -151,7 +150,10 @@ impl Ledger {
         // An opening that is refused would be refused again.
         let accepted = lines.iter().filter(|line| !unopened.contains(&place(line)));
         let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
-        found.moved = self.open(moved.collect(), since, &mut seen);
+        let mut moved: Vec<Posting> = moved.collect();
+        // The engine's limits come in no particular order.
+        moved.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.moved = self.open(moved, since, &mut seen);
         Ok(found)
     }
 
@@ -208,6 +210,9 @@ impl Ledger {
             found.drifts.push(Drift { limit, dimension, window_start, memory, ledger, repaired });
         }
         (seen.drifts, seen.later) = (drifts, later);
+        found.drifts.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.adopted.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
+        found.apart.sort_by(|a, b| (&a.limit, a.dimension).cmp(&(&b.limit, b.dimension)));
     }
 
     /// Tells the store where windows are, unless it has not taken yet what it was told before. Says
@@ -270,7 +275,7 @@ fn last_of<'a>(line: &Line, total: Option<&'a Total>, now: Timestamp) -> Last<'a
         return Last::Elsewhere;
     }
     let (here, there) = (line.window(), total.window);
-    let is_open = there.start <= now && (there.end > now || there.end == Timestamp::MAX);
+    let is_open = there.end > now || there.end == Timestamp::MAX;
     match there.start.cmp(&here.start) {
         Order::Equal => Last::Same(total.settled),
         _ if is_open && !is_on_the_lattice_of(line, total) => Last::Apart(total),

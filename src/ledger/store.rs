@@ -58,8 +58,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError>;
 
     /// Deletes an owner: references to it become NULL, and the totals of its limits (and of pairs
-    /// with it) are deleted, and so is what was granted on them, so that what is created under its name later begins at zero. Records
-    /// and postings stay. Says whether it was registered.
+    /// with it) are deleted, and so is what was granted on them, so that what is created under its
+    /// name later begins at zero. Records and postings stay. Says whether it was registered.
     ///
     /// # Errors
     ///

@@ -92,8 +92,7 @@ impl Writer {
         while let Ok(message) = self.messages.try_recv() {
             self.take_in(message);
         }
-        // A clock that has stepped back makes no wait longer than it can be.
-        let waits = self.retry_at.is_some_and(|at| now < at && at.saturating_since(now) <= LONGEST);
+        let waits = self.waits(now);
         let mut turn = Turn::default();
         if !waits && !self.entries.is_empty() {
             let before = self.entries.len();
@@ -103,6 +102,12 @@ impl Writer {
         turn.left = self.entries.len();
         turn.next = (turn.left > 0).then(|| self.retry_at.unwrap_or(now));
         turn
+    }
+
+    /// Whether it is too early to ask a store again that failed.
+    fn waits(&self, now: Timestamp) -> bool {
+        // A clock that has stepped back makes no wait longer than it can be.
+        self.retry_at.is_some_and(|at| now < at && at.saturating_since(now) <= LONGEST)
     }
 
     fn take_in(&mut self, message: Message) {
@@ -318,19 +323,19 @@ impl Writer {
             if turn.finished > 0 {
                 self.gathering.wrote(turn.finished, SystemClock.now().saturating_since(now));
             }
-            let in_time = |(deadline, _): &(Timestamp, _)| *deadline > now;
-            if turn.left == 0 && self.last.is_none() && self.closing.as_ref().is_some_and(in_time) {
-                self.open_moved();
-                continue;
-            }
-            let late = |(deadline, _): &(Timestamp, _)| turn.left == 0 || *deadline <= now;
-            if self.closing.as_ref().is_some_and(late) {
-                break;
+            if let Some(deadline) = self.closing.as_ref().map(|(deadline, _)| *deadline) {
+                if deadline <= now || (turn.left == 0 && !self.has_to_look()) {
+                    break;
+                }
+                if turn.left == 0 && !self.waits(now) {
+                    self.open_moved(now);
+                    continue;
+                }
             }
             if self.alone && turn.left == 0 {
                 return;
             }
-            self.wait(turn.next, now);
+            self.wait(turn.next.or(self.retry_at), now);
         }
         let closing = self.closing.take();
         let closed = self.leave();

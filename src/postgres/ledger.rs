@@ -20,7 +20,8 @@ const READING_TOTALS: &str = "reading totals";
 const READING_RECORDS: &str = "reading records";
 
 /// Of a table: what is an owner's and what is of the pairs with it. No owner's text begins or ends
-/// with `&`, and `'` is the character behind it, so the first half of pairs is a range of the index.
+/// with `&`, and `'` is the character behind it, so the first half of pairs is a range of the
+/// index.
 const OF_OWNER: &str = "owner = $1 OR (owner > $1 || '&' AND owner < $1 || '''')
         OR (split_part(owner, '&', 2) = $1 AND split_part(owner, '&', 2) <> '')";
 

@@ -62,7 +62,7 @@ impl Read<'_> {
     }
 
     fn count(&self, column: usize) -> Result<u64, StoreError> {
-        self.number(column, "an amount", |found| u64::try_from(found).ok())
+        self.number(column, "a number of tokens or requests", |found| u64::try_from(found).ok())
     }
 
     fn optional<T: FromStr<Err: Display>>(
@@ -119,15 +119,19 @@ impl Read<'_> {
 
     /// The columns of `GRANTS`.
     pub(super) fn granted(&self) -> Result<Granted, StoreError> {
+        let amount = |found| u64::try_from(found).ok();
         let instead = match self.get::<Option<i64>>(4)? {
             None => None,
-            Some(_) => Some(OverrideState { limit: self.count(4)?, until: self.instant(5)? }),
+            Some(_) => Some(OverrideState {
+                limit: self.number(4, "grants.instead", amount)?,
+                until: self.instant(5)?,
+            }),
         };
         Ok(Granted {
             limit: self.text(0, "grants.limit_id")?,
             owner: self.text(2, "grants.owner")?,
             dimension: self.number(1, "grants.dimension", columns::to_any_dimension)?,
-            credit: self.count(3)?,
+            credit: self.number(3, "grants.credit", amount)?,
             instead,
         })
     }

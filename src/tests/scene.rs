@@ -113,7 +113,7 @@ pub(super) fn noticed_plan(tokens: u64, percent: u8) -> Arc<Plan> {
 pub(super) fn entry(id: &str, plan: Arc<Plan>) -> Arc<Entry> {
     let owner = OwnerId::new("team", "t").unwrap();
     let zero = Timestamp::UNIX_EPOCH;
-    let first = Beginnings::at(zero).of(&plan, None);
+    let first = Beginnings::at(zero, None).of(&plan, None);
     Arc::new(Entry::new(LimitId::new(id).unwrap(), owner, first))
 }
 

@@ -15,7 +15,7 @@ use crate::check;
 use crate::child::{open, say};
 use crate::draw::Draw;
 use crate::history::{History, Told};
-use crate::place::Place;
+use crate::place::{CHILD, PARENT, Place};
 use crate::process::Child;
 use crate::rounds::{Run, START};
 use crate::world::{World, limit, money, owner};
@@ -133,15 +133,17 @@ pub struct Met {
 pub fn round(run: &mut Run, place: &dyn Place, met: &mut Met) {
     let Run { work, round, .. } = *run;
     let child = |name: u64| {
-        let job = format!("keys {name} {} {round} {}", work.seed, place.name());
+        let place = place.of(if name == KILLED { CHILD } else { "crash-other" });
+        let job = format!("keys {name} {} {round} {place}", work.seed);
         Child::start(&job)
     };
-    let before = History::read(place, &*open(place.name())).records.len();
+    let before = History::read(place, &*open(&place.of(PARENT))).records.len();
     let mut killed = child(KILLED);
     killed.until("claimed");
     sleep(Duration::from_micros(run.draw().within(0..25_000)));
     killed.kill();
-    let history = History::read(place, &*open(place.name()));
+    place.outlast(CHILD);
+    let history = History::read(place, &*open(&place.of(PARENT)));
     let spent = history.records.iter().map(|stored| stored.record.usage.cost.as_nanos());
     let spent: u64 = spent.sum();
     let mut others = [child(1), child(2)];
@@ -171,7 +173,7 @@ pub fn round(run: &mut Run, place: &dyn Place, met: &mut Met) {
                 .push(format!("{name} began with {began} of {spent}, and has {has}: {written:?}"));
         }
     }
-    let history = History::read(place, &*open(place.name()));
+    let history = History::read(place, &*open(&place.of(PARENT)));
     failures.extend(check::sums(&history, &Told::default()));
     if history.records.len() != before + keys.len() || keys.len() as u64 != KEYS {
         let records = history.records.len();

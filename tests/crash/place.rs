@@ -23,10 +23,19 @@ pub struct RawTotal {
     pub settled: i64,
 }
 
+/// The process that looks.
+pub const PARENT: &str = "crash-parent";
+/// The one that is killed.
+pub const CHILD: &str = "crash-child";
+
 /// Where a store is.
 pub trait Place {
-    /// As a child finds it: `sqlite:` and a path, or a URL.
-    fn name(&self) -> &str;
+    /// As a process of this name finds it: `sqlite:` and a path, or a URL.
+    fn of(&self, process: &str) -> String;
+
+    /// Waits until it has done with a process of this name, which was killed: a server may still be
+    /// committing what that one has sent.
+    fn outlast(&self, _process: &str) {}
 
     fn raw(&self) -> Raw;
 }

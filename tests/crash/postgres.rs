@@ -7,29 +7,33 @@ use postgres::Row;
 
 use crate::draw::Draw;
 use crate::keys;
-use crate::place::{Place, Raw, RawTotal};
+use crate::place::{CHILD, Place, Raw, RawTotal};
 use crate::rounds::{Rounds, Run, quiet};
 use crate::server::{self, Server, Stop};
 use crate::shared;
 
-/// The name of a child's connections.
-const APPLICATION: &str = "crash-child";
-
 pub struct Database {
-    name: String,
     url: String,
 }
 
 impl Database {
     fn new(server: &Server) -> Database {
-        let url = server.database();
-        Database { name: server::named(&url, APPLICATION), url }
+        Database { url: server.database() }
     }
 }
 
 impl Place for Database {
-    fn name(&self) -> &str {
-        &self.name
+    fn of(&self, process: &str) -> String {
+        server::named(&self.url, process)
+    }
+
+    fn outlast(&self, process: &str) {
+        let mut client = server::connect(&self.url);
+        let connected = "SELECT 1 FROM pg_stat_activity
+              WHERE datname = current_database() AND application_name = $1";
+        server::wait_until("its connections end", || {
+            client.query(connected, &[&process]).expect("an answer").is_empty()
+        });
     }
 
     fn raw(&self) -> Raw {
@@ -129,7 +133,7 @@ fn cut(url: &str) -> usize {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
               WHERE application_name = $1 AND {which}"
         );
-        client.query(&sql, &[&APPLICATION]).expect("they can be cut").len()
+        client.query(&sql, &[&CHILD]).expect("they can be cut").len()
     };
     let committing = "state = 'active' AND query ILIKE 'commit%'";
     let seen = (0..100).map(|_| cut(committing)).find(|cut| *cut > 0);

@@ -12,7 +12,7 @@ use crate::check::{self, Failures, Used};
 use crate::child::{Job, open};
 use crate::draw::Draw;
 use crate::history::{History, Told};
-use crate::place::Place;
+use crate::place::{CHILD, PARENT, Place};
 use crate::process::Child;
 use crate::work::Work;
 use crate::world::resettable;
@@ -105,7 +105,7 @@ impl<'a> Rounds<'a> {
             first_thread: 0,
             threads: 4,
             now: self.now,
-            place: self.place.name().to_owned(),
+            place: self.place.of(CHILD),
         }
     }
 
@@ -141,8 +141,9 @@ impl<'a> Rounds<'a> {
     /// Checks what is there, and what a process begins with.
     pub fn look(&mut self, run: &mut Run, child: &Child, memory: Option<(Timestamp, Used)>) {
         let before = self.told.written.len();
+        self.place.outlast(CHILD);
         let said = self.told.take(run.round, &child.said);
-        let store = open(self.place.name());
+        let store = open(&self.place.of(PARENT));
         let history = History::read(self.place, &*store);
         let mut failures = check::all(self.work, &history, &self.told);
         failures.extend(said);

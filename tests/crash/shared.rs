@@ -8,7 +8,7 @@ use tollkeeper::Timestamp;
 use crate::check;
 use crate::child::{Job, open};
 use crate::history::{History, Told};
-use crate::place::Place;
+use crate::place::{CHILD, PARENT, Place};
 use crate::rounds::{Rounds, Run, usage};
 use crate::work::Work;
 
@@ -18,7 +18,7 @@ pub fn round(run: &mut Run, place: &dyn Place) {
     let work = Work { shared: true, ..run.work };
     let job = Rounds::new(place, work).job(run);
     let mut one = job.start();
-    let mut other = Job { first_thread: 10, ..job }.start();
+    let mut other = Job { first_thread: 10, place: place.of("crash-other"), ..job }.start();
     // Both begin with nothing.
     one.until("ready");
     other.until("ready");
@@ -31,12 +31,13 @@ pub fn round(run: &mut Run, place: &dyn Place) {
     if run.round % 2 == 1 {
         let mut killed = left.remove(0);
         killed.kill();
+        place.outlast(CHILD);
         failures.extend(told.take(run.round, &killed.said));
     }
     left.iter_mut().for_each(|child| child.tell("stop"));
     let stopped = left.iter_mut().map(|child| child.until("done").parse::<u64>());
     let stopped: Vec<u64> = stopped.map(|nanos| nanos.expect("an instant")).collect();
-    let history = History::read(place, &*open(place.name()));
+    let history = History::read(place, &*open(&place.of(PARENT)));
     let now = stopped.iter().copied().map(Timestamp::from_nanos).max();
     let now = history.latest().max(now.expect("one is left"));
     for child in &mut left {
@@ -67,9 +68,9 @@ pub fn round(run: &mut Run, place: &dyn Place) {
         child.close();
         failures.extend(told.take(run.round, &child.said));
     }
-    let history = History::read(place, &*open(place.name()));
+    let history = History::read(place, &*open(&place.of(PARENT)));
     failures.extend(check::all(work, &history, &told));
-    failures.extend(check::restored(open(place.name()), &history, now).1);
+    failures.extend(check::restored(open(&place.of(PARENT)), &history, now).1);
     run.check(failures);
     run.count(told.written.len(), history.records.len());
 }

@@ -22,8 +22,8 @@ impl File {
 }
 
 impl Place for File {
-    fn name(&self) -> &str {
-        &self.name
+    fn of(&self, _: &str) -> String {
+        self.name.clone()
     }
 
     fn raw(&self) -> Raw {

@@ -266,6 +266,31 @@ fn what_was_granted_goes_with_its_owner() {
 }
 
 #[test]
+fn what_is_read_is_not_set_on_a_limit_that_was_created_again_since() {
+    let scene = scene();
+    paid(&scene, 1, 90);
+    let (done, waits) = std::sync::mpsc::channel();
+    let (ledger, engine) = (scene.ledger.clone(), scene.kit.engine.clone());
+    let remove = move || {
+        ledger.remove_owner(&owner("customer:c")).unwrap();
+        engine.upsert_owner(&owner("customer:c"), &[]).unwrap();
+        let prepaid = Budget::new(nanos(10), Period::NEVER);
+        engine.upsert_limit(&owner("customer:c"), &id("prepaid"), prepaid).unwrap();
+        // Nobody may wait for it any more.
+        let _ = done.send(());
+    };
+    let (remover, removing) = std::sync::mpsc::channel();
+    *scene.store.meanwhile_granted.lock().unwrap() = Some(Box::new(move || {
+        remover.send(std::thread::spawn(remove)).unwrap();
+        // It cannot come in between, however long it is waited for.
+        assert!(waits.recv_timeout(Duration::from_millis(100)).is_err());
+    }));
+    assert_eq!(scene.ledger.reconcile().unwrap().granted, 0);
+    removing.recv().unwrap().join().unwrap();
+    assert_eq!((admits(&scene, "prepaid"), stored(&scene)), (Some(10), vec![]));
+}
+
+#[test]
 fn what_was_granted_to_another_owner_is_not_restored() {
     let scene = scene();
     paid(&scene, 1, 90);

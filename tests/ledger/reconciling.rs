@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tollkeeper::{Alignment, Apart, Budget, Clock, Dimension, Drift, Period, UnknownOwner};
+use tollkeeper::{
+    Alignment, Apart, Budget, Clock, Dimension, Drift, Engine, ManualClock, Period, UnknownOwner,
+};
 
 use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, owner, per, second};
 use crate::scene::{
@@ -193,6 +195,20 @@ fn a_window_that_has_ended_here_in_between_is_not_taken_over() {
         assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
     }
     assert_eq!(other.kit.read("money").window, here);
+}
+
+#[test]
+fn a_window_that_ends_here_while_totals_are_read_is_not_taken_over() {
+    let (_one, other) = reset_by_one();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    other.kit.advance(second());
+    let engine = other.kit.engine.clone();
+    *other.store.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        engine.reset(&id("money"), None).unwrap();
+    }));
+    assert_eq!(other.ledger.reconcile().unwrap().adopted, []);
+    let here = other.kit.read("money").window.start;
+    assert_eq!(here, instant("2026-03-01T00:00:02Z"));
 }
 
 #[test]
@@ -387,4 +403,28 @@ fn a_record_that_is_rejected_keeps_no_window_from_being_told() {
     scene.drain();
     let end = scene.kit.read("money").window.end;
     assert_eq!(scene.ledger.totals(&id("money")).unwrap()[0].window.end, end);
+}
+
+#[test]
+fn engines_of_one_anchor_count_together_whenever_they_start() {
+    let began = |after: u32| {
+        let clock = ManualClock::new(instant(START) + minute() * after);
+        let engine = Engine::builder().clock(clock.clone()).anchor(instant("2020-01-01T00:00:00Z"));
+        let engine = engine.build();
+        let events = engine.subscribe(10);
+        let kit = Kit { engine, clock, events };
+        topology(&kit);
+        kit
+    };
+    let mut one = open(began(0), Default::default());
+    let mut other = open(began(7), Arc::clone(&one.store));
+    one.kit.advance(minute() * 7);
+    spend(&mut one, 60, 6);
+    spend(&mut other, 5, 1);
+    for scene in [&one, &other] {
+        for _ in 0..2 {
+            assert_eq!(scene.ledger.reconcile().unwrap().apart, []);
+        }
+        assert_eq!(scene.memory(), [65, 7, 2, 65]);
+    }
 }

@@ -1,7 +1,7 @@
 //! An engine with a ledger that is turned by hand, and a store whose faults are told beforehand.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -40,8 +40,14 @@ pub struct Faulty {
     pub permissive: AtomicBool,
     /// Whether entries without a record are rejected.
     pub reject_openings: AtomicBool,
+    /// What happens when totals are read the next time.
+    pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// What happens between reading what is granted and telling it, the next time.
+    pub meanwhile_granted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Whether totals cannot be read.
     pub unreadable: AtomicBool,
+    /// So many readings of totals were refused.
+    pub unread: AtomicUsize,
 }
 
 /// The model whose records are rejected.
@@ -121,13 +127,21 @@ impl LedgerStore for Faulty {
     }
 
     fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
-        self.inner.grants(each)
+        let mut granted = Vec::new();
+        self.inner.grants(&mut |each| granted.push(each))?;
+        let meanwhile = self.meanwhile_granted.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
+        granted.into_iter().for_each(each);
+        Ok(())
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
         if self.unreadable.load(Ordering::Relaxed) {
+            self.unread.fetch_add(1, Ordering::Relaxed);
             return Err(unavailable());
         }
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
         self.inner.open_totals(now, each)
     }
 

@@ -1,6 +1,7 @@
 //! The same with the writer's thread, on the machine's clock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tollkeeper::{Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route};
@@ -104,6 +105,23 @@ fn closing_waits_for_what_is_queued() {
     assert_eq!((scene.settled(), scene.stored()), (100, 100));
     // A second time there is nothing to close.
     assert!(scene.ledger.close(Duration::from_secs(30)).is_clean());
+}
+
+#[test]
+fn closing_asks_a_store_again_that_could_not_be_read() {
+    let scene = threaded();
+    scene.store.unreadable.store(true, Ordering::Relaxed);
+    scene.spend(1).forget();
+    std::thread::scope(|threads| {
+        let closing = threads.spawn(|| scene.ledger.close(Duration::from_secs(30)));
+        while scene.store.unread.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        scene.store.unreadable.store(false, Ordering::Relaxed);
+        let closed = closing.join().unwrap();
+        assert!(closed.is_clean(), "{closed:?}");
+    });
+    assert_eq!(scene.stored(), 1);
 }
 
 #[test]

@@ -321,14 +321,15 @@ impl World {
         let gateway = &node.gateway;
         let quiet = gateway.ledger.health().queued == 0;
         let found = gateway.ledger.reconcile().ok()?;
-        // They come in no particular order.
-        let drifts = found.drifts.iter().map(|drift| format!("{drift:?}"));
-        let adopted = found.adopted.iter().map(|adopted| format!("{adopted:?}"));
-        let mut lines: Vec<String> = drifts.chain(adopted).collect();
-        lines.sort_unstable();
         let (home, now) = (gateway.home, gateway.engine.now());
-        for line in lines {
-            self.hub.say(format!("node {} finds {line}", home.node));
+        for drift in &found.drifts {
+            self.hub.say(format!("node {} finds {drift:?}", home.node));
+        }
+        for adopted in &found.adopted {
+            self.hub.say(format!("node {} goes on in {adopted:?}", home.node));
+        }
+        for apart in &found.apart {
+            self.hub.say(format!("node {} counts apart {apart:?}", home.node));
         }
         if found.moved > 0 {
             self.hub.say(format!("node {} tells of {} windows", home.node, found.moved));

@@ -3,6 +3,9 @@
 //! The tables are those of the ledger, made by it, with all of their indices and references. What
 //! is written is known beforehand: there is no request, nobody waits, and nothing is looked up.
 
+// All of it is for the stores that are built.
+#![cfg_attr(not(any(feature = "sqlite", feature = "postgres")), allow(dead_code))]
+
 use crate::ours;
 use crate::settlers::{KEYS, POSTINGS, TEAM, key};
 use std::time::Duration;

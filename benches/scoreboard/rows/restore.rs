@@ -54,7 +54,7 @@ fn restore(
     store: Arc<dyn LedgerStore>,
     (scale, progress, report): (&Scale, &Progress, &mut Report),
 ) {
-    let limits = scale.entries;
+    let limits = scale.totals;
     progress.say(format!("making {limits} limits"));
     let engine = Engine::new();
     let owners = (0..limits).map(id);

@@ -4,6 +4,7 @@ use super::Writer;
 use crate::ledger::closed::Closed;
 use crate::ledger::opening::{entries, openings};
 use crate::ledger::outbox::Pending;
+use crate::ledger::store::StoreError;
 use crate::time::Timestamp;
 
 impl Writer {
@@ -14,16 +15,25 @@ impl Writer {
         self.retry_at = None;
         while self.turn(now).next == Some(now) {}
         if self.entries.is_empty() {
-            self.open_moved();
+            self.open_moved(now);
             while self.turn(now).next == Some(now) {}
         }
         self.leave()
     }
 
+    /// Whether it is still to be found out which windows have moved: the store was not asked, or
+    /// failed in a way that may pass.
+    pub(super) fn has_to_look(&self) -> bool {
+        let Some(looked) = &self.last else { return true };
+        looked.as_ref().is_err_and(StoreError::is_transient)
+    }
+
     /// Queues what the store is to know of windows that have moved.
-    pub(super) fn open_moved(&mut self) {
+    pub(super) fn open_moved(&mut self, now: Timestamp) {
         let since = self.books.deletions();
         let moved = openings(&self.engine, &*self.books.store);
+        let failed = moved.as_ref().is_err_and(StoreError::is_transient);
+        self.retry_at = failed.then(|| now.saturating_add(self.backoff.failed()));
         self.last = Some(moved.map(|moved| {
             for entry in entries(moved, &self.ids) {
                 self.outbox.count_sent();

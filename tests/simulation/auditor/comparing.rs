@@ -161,6 +161,7 @@ impl Memory {
         must.moved = moved.len();
         if quiet {
             self.seen = seen;
+            self.apart = must.apart.keys().cloned().collect();
         }
         if !moved.is_empty() {
             self.openings.push(Opening { windows: moved, moved: true });
@@ -186,7 +187,7 @@ impl Memory {
             Some((start, sum)) if start == at.name => sum.settled,
             Some((start, sum)) => {
                 let never = sum.end == Timestamp::MAX;
-                let is_open = start <= at.now && (sum.end > at.now || never);
+                let is_open = sum.end > at.now || never;
                 if is_open && !self.is_on_one_lattice(at.standing, sum) {
                     must.apart.insert(key, (at.standing.anchor, sum.anchor));
                     return;

@@ -113,6 +113,8 @@ pub struct Memory {
     open: BTreeMap<Tag, Open>,
     queued: BTreeMap<Key, Queued>,
     rejected: BTreeSet<Key>,
+    /// What other nodes count in windows that begin elsewhere.
+    apart: BTreeSet<Counter>,
     /// How limits stood when totals were read last, and what was seen then.
     standing: Vec<Standing>,
     seen: Seen,
@@ -587,7 +589,15 @@ impl Memory {
                 }
                 let window = self.name(&usage.limit, counter);
                 let due = match books.last(&key) {
-                    Some((start, _)) if start > window => continue,
+                    _ if self.apart.contains(&key) => continue,
+                    // One that ends here as well was taken over; another has another period.
+                    Some((start, sum)) if start > window && sum.end != counter.window.end => {
+                        continue;
+                    }
+                    Some((start, _)) if start > window => {
+                        let what = format!("node {}: {key:?} is still in {window:?}", home.node);
+                        return breach("I5", what);
+                    }
                     Some((start, sum)) if start == window => sum.settled.max(0),
                     _ => 0,
                 };
