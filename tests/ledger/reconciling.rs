@@ -225,6 +225,31 @@ fn of_two_resets_by_another_process_each_is_seen_twice() {
 }
 
 #[test]
+fn a_clock_that_has_stepped_back_takes_the_window_over_as_it_is() {
+    let hour = minute() * 60;
+    let mut one = scene();
+    let mut other = scene_on(Arc::clone(&one.store));
+    for scene in [&mut one, &mut other] {
+        scene.kit.advance(hour);
+        spend(scene, 60, 0);
+    }
+    one.kit.advance(second());
+    let (_, settling) = one.ledger.reset(&id("money"), None).unwrap();
+    one.written(settling);
+    spend(&mut one, 7, 0);
+    // To before the window that is in force here.
+    other.kit.clock.set(instant(START) + minute() * 59);
+    other.ledger.reconcile().unwrap();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted.len(), 1);
+    let (here, there) = (other.kit.read("money"), one.kit.read("money"));
+    assert_eq!((here.window, here.settled), (there.window, 7));
+    // Where the clock comes to the beginning again, nothing begins.
+    other.kit.advance(minute() * 2);
+    let here = other.kit.read("money");
+    assert_eq!((here.window, here.settled), (there.window, 7));
+}
+
+#[test]
 fn a_window_of_another_period_is_left_alone() {
     let mut one = scene();
     spend(&mut one, 60, 6);
