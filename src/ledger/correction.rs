@@ -58,7 +58,8 @@ impl Ledger {
     /// Of each limit, what was held is charged already. In a window that is still in force the
     /// charge becomes what was used. A window that is over keeps what was held, and only what was
     /// used beyond that is charged to the window in force (L8). A limit that is gone, or that was
-    /// removed with its owner and created again, keeps what was held.
+    /// removed with its owner and created again, keeps what was held. Where anchors are given, one
+    /// that was created again is not told from the one before: give it another id.
     ///
     /// Blocks while it reads the record; writing is waited for by what is returned.
     ///

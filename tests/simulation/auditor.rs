@@ -59,6 +59,8 @@ pub struct Auditor {
     pub keys: KeyBook,
     pub inside: InsideBook,
     memories: BTreeMap<Home, Memory>,
+    /// What the nodes begin with that are starting.
+    begun: BTreeMap<Home, BTreeMap<Counter, Timestamp>>,
     /// What the store really did, by attempt.
     written: BTreeMap<u64, Written>,
     tried: BTreeSet<u64>,
@@ -130,6 +132,7 @@ impl Auditor {
             keys: KeyBook::default(),
             inside: InsideBook::new(swarm.permits, swarm.remote_lock),
             memories: BTreeMap::new(),
+            begun: BTreeMap::new(),
             written: BTreeMap::new(),
             tried: BTreeSet::new(),
             counts: Counts::default(),
@@ -144,7 +147,8 @@ impl Auditor {
         standing: &[Standing],
         now: Timestamp,
     ) -> Checked {
-        let mut memory = Memory::restored(&self.books, standing, now);
+        let begun = self.begun.remove(&home).unwrap_or_default();
+        let mut memory = Memory::restored((&self.books, &begun), standing, now);
         specs.iter().for_each(|spec| memory.ruled(spec));
         self.memories.insert(home, memory);
         let limits: Vec<_> = standing.iter().map(|standing| standing.usage.clone()).collect();
@@ -307,6 +311,16 @@ impl Auditor {
             return Ok(());
         }
         breach("L10", format!("the store says {said:?} of {top_up:?}, which is {must:?}"))
+    }
+
+    /// A node reads totals: it begins with those that are open, or these are its limits.
+    pub fn reads(&mut self, home: Home, standing: Vec<Standing>, now: Timestamp) {
+        match self.memories.get_mut(&home) {
+            Some(memory) => memory.reads(standing),
+            None => {
+                self.begun.insert(home, self.books.open(now));
+            }
+        }
     }
 
     /// A node reads what is granted: it has that from here on.

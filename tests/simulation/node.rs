@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tollkeeper::{
     Barrier, BarrierTimer, Clock, Engine, Idempotency, Keeper, Ledger, LimitUsage, MemoryKeys,
-    MemoryLedger, WhenFull, Writer,
+    MemoryLedger, Timestamp, WhenFull, Writer,
 };
 
 use crate::auditor::standing;
@@ -15,6 +15,9 @@ use crate::lock::{LockServer, NodeLock};
 use crate::store::NodeStore;
 use crate::tasks::Home;
 use crate::topology::Topology;
+
+/// Where the windows of all nodes begin, some time before the world does.
+const ANCHOR: Timestamp = Timestamp::from_nanos(80_000_000_000_000);
 
 /// What outlives the nodes.
 #[derive(Clone)]
@@ -96,7 +99,11 @@ impl Node {
     ) -> Option<Node> {
         let hub = &common.hub;
         let swarm = &hub.swarm;
-        let engine = Engine::builder().clock(clock.clone()).build();
+        let mut engine = Engine::builder().clock(clock.clone());
+        if swarm.one_anchor {
+            engine = engine.anchor(ANCHOR);
+        }
+        let engine = engine.build();
         topology.build(&engine, None).expect("a sound topology");
         let (hub_of, engine_of) = (Arc::clone(hub), engine.clone());
         let inner = Arc::clone(&common.ledger);

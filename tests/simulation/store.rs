@@ -180,12 +180,13 @@ impl LedgerStore for NodeStore {
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
         let standing = standing(&self.engine);
-        self.hub.audit(|auditor| {
-            let memory = auditor.memory(self.home);
-            memory.into_iter().for_each(|memory| memory.reads(standing.clone()));
-            Ok(())
-        });
-        self.look("reading totals", || self.inner.open_totals(now, each))
+        self.look("reading totals", || {
+            self.hub.audit(|auditor| {
+                auditor.reads(self.home, standing, self.engine.now());
+                Ok(())
+            });
+            self.inner.open_totals(now, each)
+        })
     }
 
     fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError> {

@@ -81,6 +81,8 @@ pub struct Swarm {
     pub ttl: Duration,
     /// The periods that limits are drawn from.
     pub periods: Vec<Duration>,
+    /// Whether the engines have one anchor, so that all nodes count in the same windows.
+    pub one_anchor: bool,
     /// How many requests of the usual size a limit has room for.
     pub room: u64,
 }
@@ -154,6 +156,7 @@ impl Swarm {
             lease: Duration::from_millis(dice.range(600, 20_000)),
             ttl: Duration::from_millis(dice.range(2_000, 600_000)),
             periods: (0..4).map(|_| draw_period(dice)).collect(),
+            one_anchor: dice.chance(500),
             room: if dice.chance(500) { dice.range(1, 40) } else { dice.range(40, 1_000) },
         }
     }

@@ -174,6 +174,13 @@ impl Books {
         Some((*start, sum))
     }
 
+    /// The last windows that are open.
+    pub fn open(&self, now: Timestamp) -> BTreeMap<Counter, Timestamp> {
+        let last = self.sums.keys().filter_map(|counter| Some((counter, self.last(counter)?)));
+        let open = last.filter(|(_, (_, sum))| sum.end > now || sum.end == Timestamp::MAX);
+        open.map(|(counter, (start, _))| (counter.clone(), start)).collect()
+    }
+
     pub fn owners_with_sums(&self) -> BTreeSet<OwnerId> {
         let sums = self.sums.values().flat_map(BTreeMap::values);
         sums.map(|sum| sum.owner.clone()).collect()

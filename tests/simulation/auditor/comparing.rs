@@ -136,6 +136,9 @@ impl Memory {
     ) -> Checked {
         let mut must = Finding { quiet, granted: self.regranted, ..Finding::default() };
         let (mut seen, mut moved) = (Seen::default(), BTreeMap::new());
+        if quiet {
+            self.compared.clear();
+        }
         let all = std::mem::take(&mut self.standing);
         for standing in &all {
             for counter in &standing.usage.counters {
@@ -161,7 +164,7 @@ impl Memory {
         must.moved = moved.len();
         if quiet {
             self.seen = seen;
-            self.apart = must.apart.keys().cloned().collect();
+            must.compared = self.compared.len();
         }
         if !moved.is_empty() {
             self.openings.push(Opening { windows: moved, moved: true });
@@ -201,7 +204,7 @@ impl Memory {
                 0
             }
         };
-        must.compared += 1;
+        self.compared.insert(key.clone());
         let place = (key.0.clone(), key.1, at.name);
         let booked = self.booked_in(&key, at.name);
         let ledger = (settled + self.refused_in(&key, at.name)).max(0);

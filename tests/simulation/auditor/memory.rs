@@ -113,8 +113,8 @@ pub struct Memory {
     open: BTreeMap<Tag, Open>,
     queued: BTreeMap<Key, Queued>,
     rejected: BTreeSet<Key>,
-    /// What other nodes count in windows that begin elsewhere.
-    apart: BTreeSet<Counter>,
+    /// What was compared last: all but what other nodes count in other windows.
+    compared: BTreeSet<Counter>,
     /// How limits stood when totals were read last, and what was seen then.
     standing: Vec<Standing>,
     seen: Seen,
@@ -127,7 +127,12 @@ pub struct Memory {
 
 impl Memory {
     /// What a node begins with: of each counter the last window that the store has, if it is open.
-    pub fn restored(books: &Books, limits: &[Standing], now: Timestamp) -> Memory {
+    /// Which that was when it read them is `begun`.
+    pub fn restored(
+        (books, begun): (&Books, &BTreeMap<Counter, Timestamp>),
+        limits: &[Standing],
+        now: Timestamp,
+    ) -> Memory {
         let mut memory = Memory::default();
         for Standing { usage, .. } in limits {
             memory.limit_exists(&usage.limit, &usage.owner, books.era(&usage.owner));
@@ -136,15 +141,20 @@ impl Memory {
         for Standing { usage, .. } in limits {
             for counter in &usage.counters {
                 let key = (usage.limit.clone(), counter.dimension);
-                let Some((start, sum)) = books.last(&key) else { continue };
-                if sum.owner != usage.owner || (sum.end <= now && sum.end != Timestamp::MAX) {
+                let last = books.last(&key).filter(|(_, sum)| sum.owner == usage.owner);
+                let Some((start, sum)) = last.filter(|(s, _)| begun.get(&key) == Some(s)) else {
+                    continue;
+                };
+                let name = |generation| (usage.limit.clone(), counter.dimension, generation);
+                if sum.end <= now && sum.end != Timestamp::MAX {
+                    // It has ended while the store was told of others.
+                    memory.names.insert(name(counter.generation - 1), start);
                     continue;
                 }
                 let settled = sum.settled.max(0);
                 memory.booked.entry(key.clone()).or_default().insert(start, settled);
                 memory.ceilings.entry((key, start)).or_default().beyond += settled;
-                let name = (usage.limit.clone(), counter.dimension, counter.generation);
-                memory.names.insert(name, start);
+                memory.names.insert(name(counter.generation), start);
             }
         }
         memory
@@ -589,15 +599,7 @@ impl Memory {
                 }
                 let window = self.name(&usage.limit, counter);
                 let due = match books.last(&key) {
-                    _ if self.apart.contains(&key) => continue,
-                    // One that ends here as well was taken over; another has another period.
-                    Some((start, sum)) if start > window && sum.end != counter.window.end => {
-                        continue;
-                    }
-                    Some((start, _)) if start > window => {
-                        let what = format!("node {}: {key:?} is still in {window:?}", home.node);
-                        return breach("I5", what);
-                    }
+                    _ if !self.compared.contains(&key) => continue,
                     Some((start, sum)) if start == window => sum.settled.max(0),
                     _ => 0,
                 };
