@@ -46,7 +46,7 @@ impl Receipt {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The store will not take it. It is booked in memory, and listed in
+    /// The store will not take it. It is booked in memory, unless it is a correction, and listed in
     /// [`Ledger::rejected`](super::Ledger::rejected).
     #[error("the record {} is not written, see the ledger's list of rejected ones: {source}",
         name(*.id))]

@@ -40,6 +40,8 @@ pub struct Faulty {
     pub permissive: AtomicBool,
     /// Whether entries without a record are rejected.
     pub reject_openings: AtomicBool,
+    /// Whether corrections are rejected.
+    pub reject_corrections: AtomicBool,
     /// What happens when totals are read the next time.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// What happens between reading what is granted and telling it, the next time.
@@ -95,9 +97,15 @@ impl LedgerStore for Faulty {
                 source: "the model is forbidden".into(),
             });
         }
-        let openings = self.reject_openings.load(Ordering::Relaxed);
-        if openings && group.iter().any(|entry| entry.record.is_none()) {
-            let source = "no openings".into();
+        let unwanted = |entry: &Entry| match &entry.record {
+            None => self.reject_openings.load(Ordering::Relaxed),
+            Some(record) => {
+                let corrections = self.reject_corrections.load(Ordering::Relaxed);
+                corrections && record.outcome == Outcome::Correction
+            }
+        };
+        if group.iter().any(unwanted) {
+            let source = "not wanted".into();
             return Err(StoreError::Rejected { doing: "writing", constraint: None, source });
         }
         let written = self.inner.write(group)?;
