@@ -56,8 +56,8 @@ pub enum SettleError {
         /// The store's error, unchanged.
         source: Arc<StoreError>,
     },
-    /// The ledger was closed before it could be written. What
-    /// [`Ledger::close`](super::Ledger::close) returned has it.
+    /// The ledger was closed before it could be written, or its store has panicked. It is in what
+    /// [`Ledger::close`](super::Ledger::close) returns, unless it was settled after that.
     #[error("the ledger was closed before the record {} was written", name(*.id))]
     Closed {
         /// The record. `None` of a reset.

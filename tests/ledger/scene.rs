@@ -21,6 +21,8 @@ pub enum Fault {
     Before,
     /// It is written, and the answer is lost.
     After,
+    /// Nothing is written, and nothing is answered.
+    Panic,
 }
 
 /// A store in memory that fails as it is told.
@@ -68,6 +70,7 @@ impl Faulty {
         match self.grant_faults.lock().unwrap().pop_front() {
             Some(Fault::Before) => Err(unavailable()),
             Some(Fault::After) => grant().and(Err(unavailable())),
+            Some(Fault::Panic) => panic!("as it was told"),
             None => grant(),
         }
     }
@@ -84,6 +87,7 @@ impl LedgerStore for Faulty {
         let stalled = self.stalled.lock().unwrap();
         drop(self.resumed.wait_while(stalled, |stalled| *stalled).unwrap());
         let fault = self.faults.lock().unwrap().pop_front();
+        assert_ne!(fault, Some(Fault::Panic), "as it was told");
         if fault == Some(Fault::Before) {
             return Err(unavailable());
         }

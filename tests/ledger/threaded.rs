@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tollkeeper::{Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route};
+use tollkeeper::{
+    Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route, SettleError, Unreserved,
+};
 
 use crate::scene::{Fault, Faulty, usage};
 
@@ -143,6 +145,33 @@ fn closing_gives_up_at_the_deadline() {
     let closed = scene.ledger.close(Duration::from_millis(20));
     assert!(closed.stalled && began.elapsed() < Duration::from_secs(20));
     scene.store.stall(false);
+}
+
+#[test]
+fn a_store_that_panics_ends_the_ledger_and_nothing_is_forgotten() {
+    let scene = threaded();
+    let open = scene.ledger.reserve(&scene.route, &usage(9, 0), Draft::new()).unwrap();
+    scene.store.fail(&[Fault::Panic]);
+    let first = scene.spend(5);
+    let first_id = first.id();
+    let error = first.wait().unwrap_err();
+    assert!(matches!(error, SettleError::Closed { .. }), "{error}");
+    // Nothing is admitted that could not be recorded.
+    let refused = scene.ledger.reserve(&scene.route, &usage(1, 0), Draft::new()).unwrap_err();
+    assert!(matches!(refused, Unreserved::Closed), "{refused}");
+    let error = scene.ledger.health().last_error.unwrap();
+    assert!(error.contains("panicked"), "{error}");
+    // What was admitted before is charged.
+    let second = open.settle(&usage(7, 0));
+    let second_id = second.id();
+    second.wait().unwrap_err();
+    assert_eq!((scene.settled(), scene.stored()), (12, 0));
+    assert_eq!(scene.ledger.health().unpersisted.entries, 2);
+
+    let closed = scene.ledger.close(Duration::from_secs(30));
+    assert!(!closed.is_clean());
+    let ids = closed.unwritten.iter().map(|entry| entry.record.as_ref().map(|record| record.id));
+    assert_eq!(ids.collect::<Vec<_>>(), [first_id, second_id]);
 }
 
 #[test]
