@@ -264,13 +264,20 @@ impl Ledger {
         self.desk().outbox.rejected.lock().iter().map(|(rejected, _)| rejected.clone()).collect()
     }
 
-    /// Queues what was rejected once more, and says how many.
+    /// Queues what was rejected once more, and says how many. Once the ledger is closed, none: they
+    /// stay rejected.
     pub fn retry_rejected(&self) -> usize {
         let Desk { outbox, sender, .. } = self.desk();
         let rejected = std::mem::take(&mut *outbox.rejected.lock());
-        let count = rejected.len();
-        for (Rejected { entry, .. }, pending) in rejected {
-            outbox.send(sender, Box::new(Queued { entry, pending }));
+        let mut count = 0;
+        for (Rejected { entry, error, at }, pending) in rejected {
+            match outbox.send(sender, Box::new(Queued { entry, pending })) {
+                Ok(()) => count += 1,
+                Err(back) => {
+                    let Queued { entry, pending } = *back;
+                    outbox.rejected.lock().push((Rejected { entry, error, at }, pending));
+                }
+            }
         }
         count
     }
