@@ -310,6 +310,7 @@ impl Ledger {
         // The writer sees the deadline as soon as the store answers.
         let answer = if sent { closed.wait(Some(at_most + GRACE)).ok() } else { None };
         answer.unwrap_or_else(|| Closed {
+            rejected: self.rejected(),
             open_charges: outbox.open_charges(),
             stalled: sent,
             ..Closed::default()

@@ -121,8 +121,8 @@ pub(crate) struct Open(Arc<Outbox>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // Relaxed: a statistic.
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        // Release: after its entry was sent, see `open_charges`.
+        self.0.open.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -169,9 +169,10 @@ impl Outbox {
         Open(Arc::clone(self))
     }
 
+    /// Of a charge that is not counted any more, the entry is in the queue.
     pub(crate) fn open_charges(&self) -> u64 {
-        // Relaxed: a statistic.
-        self.open.load(Ordering::Relaxed)
+        // Acquire, pairs with the Release in `drop`.
+        self.open.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -89,6 +89,9 @@ impl Writer {
 
     /// What is left, booked as if it were written. Whoever waits for it is told that it is not.
     pub(super) fn leave(mut self) -> Closed {
+        // Counted first: a charge that ends after that is counted, and one that ended before it is
+        // in the queue.
+        let open_charges = self.outbox.open_charges();
         while let Ok(message) = self.messages.try_recv() {
             self.take_in(message);
         }
@@ -99,7 +102,7 @@ impl Writer {
         Closed {
             unwritten: self.entries.into(),
             rejected: rejected.into_iter().map(|(rejected, _)| rejected).collect(),
-            open_charges: self.outbox.open_charges(),
+            open_charges,
             stalled: false,
             unread: self.last.and_then(Result::err),
         }
