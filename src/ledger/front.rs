@@ -105,9 +105,9 @@ impl Ledger {
         &self.front.desk
     }
 
-    /// The engine that it records for. What is [reset](Engine::reset), [topped up](Engine::top_up)
-    /// and [overridden](Engine::override_limit) there is known to no store: the ledger does the
-    /// same for good.
+    /// The engine that it records for. What is [reset](Engine::reset), [topped up](Engine::top_up),
+    /// [overridden](Engine::override_limit) and [removed](Engine::remove_owner) there is known to
+    /// no store: the ledger does the same for good.
     pub fn engine(&self) -> &Engine {
         &self.desk().engine
     }
