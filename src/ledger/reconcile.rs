@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::columns::instant;
-use super::desk::signed;
+use super::desk::{Desk, signed};
 use super::entry::Entry;
 use super::front::Ledger;
 use super::opening::{entries, is_on_the_lattice_of, opening};
@@ -117,7 +117,9 @@ impl Ledger {
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
     /// each of them learns what the others have spent and granted, and where they have reset a
     /// window: call it every few seconds, and the limits of all of them together are passed by no
-    /// more than what they admit between two calls.
+    /// more than what they admit between two calls that found it quiet. It is not quiet if anything
+    /// was settled while it read: with many limits and steady traffic that may be each time, so
+    /// watch [`Reconciled::quiet`].
     ///
     /// # Several processes
     ///
@@ -231,11 +233,22 @@ impl Ledger {
 
     /// What the store would not take, and memory has booked.
     fn refused(&self) -> HashMap<Place, i64> {
-        let mut refused = HashMap::new();
-        for (rejected, _) in self.desk().outbox.rejected.lock().iter() {
-            for posting in &rejected.entry.postings {
-                let place = (posting.limit.clone(), posting.dimension, posting.window.start);
-                *refused.entry(place).or_default() += posting.amount;
+        let Desk { outbox, books, .. } = self.desk();
+        let rejected = outbox.rejected.lock();
+        // A correction is booked once it is written, not before.
+        let booked = rejected.iter().filter(|(_, pending)| !matches!(pending.due, Due::Correction));
+        let postings = booked.flat_map(|(rejected, pending)| {
+            rejected.entry.postings.iter().map(|posting| (posting.clone(), pending.since))
+        });
+        let postings: Vec<(Posting, u64)> = postings.collect();
+        drop(rejected);
+        let mut refused: HashMap<Place, i64> = HashMap::new();
+        for (posting, since) in postings {
+            // It was booked on a limit that is gone, and not on what has its name now.
+            if !books.owners.lock().is_gone(&posting.owner, since) {
+                let place = (posting.limit, posting.dimension, posting.window.start);
+                let sum = refused.entry(place).or_default();
+                *sum = sum.saturating_add(posting.amount);
             }
         }
         refused

@@ -52,6 +52,7 @@ impl Pool {
             ..terms
         };
         let first = aside(|| worker::connect(&config)).map_err(|e| told(DOING, e))?;
+        let first = first.map_err(|e| told(DOING, e))?;
         let state = Mutex::new(State::default());
         let pool = Arc::new(Pool { config, terms, state, changed: Condvar::new() });
         let keeping = Arc::clone(&pool);
