@@ -10,6 +10,10 @@
 //!
 //! A lock is a transaction's, so its end, however it comes, is the lock's. Nothing here unlocks, so
 //! no lock can stay behind on a connection that is used again, nor behind a pooler.
+//!
+//! Of one key a pool has one connection: a ticket for a key that is still being released, or whose
+//! wait is being cancelled, waits for that worker. So a process has at most one connection for each
+//! user with a call, and those that idle.
 
 mod keeper;
 mod pool;
@@ -36,7 +40,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// How many connections locks may take, and how they are looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockPool {
-    /// At most so many at once, at least one: one for each lock that is held or waited for. Who
+    /// At most so many at once, at least one: one for each key that is held or waited for. Who
     /// asks for more waits until one is free. 32 by default.
     pub connections: usize,
     /// A lock that is held is looked after so often, and the answer waited for as long: so a lost

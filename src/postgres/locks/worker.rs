@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use ::postgres::error::SqlState;
 use ::postgres::{Client, Config, Error, NoTls};
 
-use super::pool::Pool;
+use super::pool::{First, Pool};
 use super::ticket::Ticket;
 use crate::barrier::{LockError, Loss, RemoteGuard};
 use crate::sync::Arc;
@@ -36,20 +36,28 @@ pub(super) fn connect(config: &Config) -> Result<Client, Error> {
 }
 
 /// Serves tickets, until there are none for a while.
-pub(super) fn work(pool: &Arc<Pool>, client: Option<Client>, first: Option<Arc<Ticket>>) {
-    /// Counts down however the thread ends, after its connection is closed.
-    struct Ending<'a>(&'a Arc<Pool>, Option<Client>);
+pub(super) fn work(pool: &Arc<Pool>, first: First) {
+    /// What it has, and the key that it has to do with. Gives both back however the thread ends.
+    struct Ending<'a>(&'a Arc<Pool>, Option<Client>, Option<i64>);
     impl Drop for Ending<'_> {
         fn drop(&mut self) {
             drop(self.1.take());
-            self.0.worker_ended();
+            self.0.worker_ended(self.2);
         }
     }
-    let mut ending = Ending(pool, client);
-    let mut next = first.or_else(|| pool.next());
+    let mut ending = Ending(pool, None, None);
+    let mut next = match first {
+        First::Ticket(ticket) => Some(ticket),
+        First::Idle(client, place) => {
+            ending.1 = Some(*client);
+            pool.idle(place)
+        }
+    };
     while let Some(ticket) = next {
+        ending.2 = Some(ticket.key);
         serve(pool, &mut ending.1, &ticket);
-        next = pool.next();
+        ending.2 = None;
+        next = pool.next(ticket.key);
     }
 }
 
@@ -67,8 +75,9 @@ fn serve(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) {
     let answer = asked.map(|()| Held { loss: loss.clone(), _release: release });
     let granted = answer.is_ok();
     if !ticket.answer(answer) {
-        // The server may be told at any moment to stop whatever this connection does.
-        *kept = None;
+        // The server may be told at any moment to stop whatever this connection does. The lock is
+        // released before the next connection for this key is made.
+        drop(kept.take().and_then(rolled_back));
     } else if granted && !hold(pool, kept, &released) {
         loss.tell();
         *kept = None;
