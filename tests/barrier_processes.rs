@@ -287,3 +287,39 @@ fn a_process_that_is_killed_inside_does_not_keep_the_others_out() {
     let permit = runtime.block_on(entered).unwrap().unwrap();
     assert!(!permit.is_lost());
 }
+
+/// One that stands still, as if its machine were gone, lets it in as well: but only then.
+#[test]
+fn a_process_that_stands_still_inside_does_not_keep_the_others_out() {
+    if let Some(role) = role() {
+        let runtime = runtime();
+        let pool = LockPool { keep_alive: Duration::from_millis(100), ..LockPool::default() };
+        let locks = PostgresLocks::connect(&role[1], pool).unwrap();
+        let barrier = barrier(&runtime).remote_lock(locks).start().unwrap();
+        let permit = barrier.acquire(&user(0), None).wait().unwrap();
+        report_and_wait();
+        return runtime.block_on(permit.lost());
+    }
+    let Some(server) = shared() else { return };
+    let url = server.database();
+    let test = "a_process_that_stands_still_inside_does_not_keep_the_others_out";
+    let mut child = start(test, &format!("0|{url}"));
+    wait_for_report(&mut child);
+    let runtime = runtime();
+    let barrier = barrier(&runtime).remote_lock(locks(&url, 1, 1)).start().unwrap();
+    let entered = runtime.spawn(barrier.acquire(&user(0), None));
+    // Longer than the server is silent about it.
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(!entered.is_finished(), "the other process is inside, and says so");
+
+    let signal = |name: &str| {
+        let killed = Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+    };
+    signal("-STOP");
+    let entered = runtime.block_on(entered).unwrap();
+    signal("-CONT");
+    assert!(!entered.unwrap().is_lost());
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(child.wait().unwrap().success(), "it learns that it has lost it");
+}

@@ -56,8 +56,12 @@ pub struct LockPool {
 /// Its connections are its own ([`LockPool`]), apart from those of [`Postgres`](crate::Postgres): a
 /// lock is held while its holder works with the store. Each that is in use has a thread. Their
 /// `application_name` is `tollkeeper-locks` if the URL names none. A held lock is a transaction
-/// that is idle: `idle_in_transaction_session_timeout` is set to 0 for it, and monitoring will show
-/// it. It holds no snapshot, so it does not hold up vacuum.
+/// that is idle, and monitoring will show it. It holds no snapshot, so it does not hold up vacuum.
+///
+/// A process that dies releases its locks at once. One that stands still, or whose machine or
+/// network is gone without a word, has them released by the server when that has heard nothing for
+/// four times the keep-alive time, and for 5 s at least (`idle_in_transaction_session_timeout`,
+/// whatever the database's own is).
 ///
 /// Works behind a pooler in transaction mode; each held lock then occupies a connection of the
 /// pooler to the server. Connections are without TLS, as those of [`Postgres`](crate::Postgres).

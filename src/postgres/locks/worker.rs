@@ -1,10 +1,12 @@
 //! A thread with a connection, on which one lock at a time is waited for and held.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use ::postgres::error::SqlState;
 use ::postgres::{Client, Config, Error, NoTls};
 
+use super::LONGEST;
 use super::pool::{First, Pool};
 use super::ticket::Ticket;
 use crate::barrier::{LockError, Loss, RemoteGuard};
@@ -15,6 +17,12 @@ use crate::sync::Arc;
 const SETTINGS: &str = "
     SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
         ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')";
+
+/// A server that has heard nothing of a holder for as long as so many looks take, and for so long
+/// at least, ends its session: the process stands still, or its machine is gone without a word. By
+/// then one that lives has been told of the loss: its own looks were not answered.
+const SILENT: u32 = 4;
+const SILENT_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// A lock that is held, until it is dropped.
 pub(super) struct Held {
@@ -104,7 +112,7 @@ fn ask(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) -> Result<(), Lo
         if !ticket.begin(client.cancel_token()) {
             return Err(LockError::Timeout);
         }
-        match client.batch_execute(&taking(ticket.key, left.as_micros().div_ceil(1_000))) {
+        match client.batch_execute(&taking(ticket.key, left, pool.terms.keep_alive)) {
             Ok(()) => {
                 *kept = Some(client);
                 return Ok(());
@@ -121,10 +129,13 @@ fn ask(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) -> Result<(), Lo
 }
 
 /// What takes a lock, in one message.
-fn taking(key: i64, within_millis: u128) -> String {
+fn taking(key: i64, within: Duration, keep_alive: Duration) -> String {
+    // Zero would be for ever.
+    let within = within.as_micros().div_ceil(1_000).max(1);
+    let silent = keep_alive.saturating_mul(SILENT).clamp(SILENT_AT_LEAST, LONGEST).as_millis();
     format!(
-        "BEGIN; SET LOCAL lock_timeout = {within_millis}; SET LOCAL statement_timeout = 0;
-        SET LOCAL idle_in_transaction_session_timeout = 0;
+        "BEGIN; SET LOCAL lock_timeout = {within}; SET LOCAL statement_timeout = 0;
+        SET LOCAL idle_in_transaction_session_timeout = {silent};
         SELECT pg_catalog.pg_advisory_xact_lock({key})"
     )
 }
@@ -152,4 +163,18 @@ fn rolled_back(mut client: Client) -> Option<Client> {
 
 fn unavailable(error: Error) -> LockError {
     LockError::Unavailable(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wait_is_so_short_that_it_is_for_ever() {
+        let soon = taking(7, Duration::from_nanos(1), Duration::ZERO);
+        assert!(soon.contains("lock_timeout = 1;"), "{soon}");
+        let late = taking(7, LONGEST, Duration::MAX);
+        assert!(late.contains("lock_timeout = 2073600000;"), "{late}");
+        assert!(late.contains("session_timeout = 2073600000;"), "{late}");
+    }
 }
