@@ -46,7 +46,6 @@
 //! # All of it
 //!
 //! ```
-//! use std::sync::Arc;
 //! use std::time::Duration;
 //! use tollkeeper::{
 //!     Attempt, Barrier, Budget, Draft, Engine, Fingerprint, Idempotency, Ledger, LimitId,
@@ -63,7 +62,7 @@
 //! // `Sqlite::open("usage.sqlite")?` or `Postgres::connect(url)?` in place of the two in memory.
 //! let ledger = Ledger::builder(&engine).start(MemoryLedger::default())?;
 //! let keys = Idempotency::builder(|task| { tokio::spawn(task); }).start(MemoryKeys::new(10_000))?;
-//! let barrier = Arc::new(Barrier::builder(|task| { tokio::spawn(task); }).start()?);
+//! let barrier = Barrier::builder(|task| { tokio::spawn(task); }).start()?;
 //!
 //! // A request with the key "42" comes, and is sent again by its client.
 //! let scope = Scope::new("tenant-1", "chat", "42")?;
@@ -71,7 +70,7 @@
 //! let asked = Fingerprint::of(&[b"POST", b"/v1/chat/completions", body]);
 //! let (ours, owner) = (ledger.clone(), key.clone());
 //! let execute = move |attempt: Attempt| {
-//!     let (ledger, barrier, key) = (ours.clone(), Arc::clone(&barrier), owner.clone());
+//!     let (ledger, barrier, key) = (ours.clone(), barrier.clone(), owner.clone());
 //!     async move {
 //!         // Nothing is known of what it will cost.
 //!         let answer = barrier.run(&key.clone(), None, move |_permit| async move {
