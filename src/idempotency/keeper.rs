@@ -86,6 +86,13 @@ struct Trouble {
     error: Arc<StoreError>,
 }
 
+/// Nobody prolongs the leases that are out any more.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.held.values().for_each(|held| held.key.lost.set(true));
+    }
+}
+
 impl Keeper {
     pub(super) fn new(
         store: Box<dyn KeyStore>,

@@ -104,8 +104,9 @@ impl Lease {
         self.fence() > 1
     }
 
-    /// Whether the lease has run out, as far as is known: another claim has taken over or may do so
-    /// any time. While the store is unavailable it may become untrue again.
+    /// Whether the lease has run out, as far as is known, or its keeper has ended: another claim
+    /// has taken over or may do so any time. While the store is unavailable it may become untrue
+    /// again.
     pub fn is_lost(&self) -> bool {
         self.key.lost.get()
     }
