@@ -172,7 +172,8 @@ impl Keeper {
                     lease_left: self.lease,
                 });
                 desk.waiters.push_back(Waiter { deadline, owed, front });
-                self.poll(id, time);
+                self.poll(id.clone(), time);
+                self.ring_by(&id, deadline);
             }
             Ask::End(end) => {
                 self.release(&(end.scope.clone(), end.holder.attempt));
