@@ -34,7 +34,15 @@
 //! [`Idempotency::run`](crate::Idempotency::run) executes a request once for each key of a client,
 //! and hands out the first answer from then on. The attempt has a
 //! [`charge`](crate::Attempt::charge) id: give it to the draft, and the ledger writes one record
-//! for the key, however often the request is tried, by whichever process.
+//! for the key, however often the request is tried, by whichever process. Two things follow:
+//!
+//! - A request that failed and was billed all the same is not to be tried again for free: let the
+//!   execution end with `Ok` and the answer that says how it failed, which is replayed then.
+//! - An attempt that broke off after the upstream was called has left an uncertain record under
+//!   that id, of what was held: of nothing, where there was no estimate. When the receipt of the
+//!   next one says [`Fate::Duplicate`](crate::Fate::Duplicate), give what it used to
+//!   [`Ledger::resolve`](crate::Ledger::resolve): an uncertain record is charged by it, and any
+//!   other is refused, because it was charged already.
 //!
 //! # The barrier
 //!

@@ -121,7 +121,8 @@ impl Lease {
     }
 
     /// Ends it without a result: the next claim of the same request executes it again, under the
-    /// same charge.
+    /// same charge. One that was billed is better [completed](Self::complete), with the answer that
+    /// says how it failed: otherwise what its retries cost is charged to nobody.
     pub fn fail(self) -> Ending {
         let act = self.failing();
         self.end(act)

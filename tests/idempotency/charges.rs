@@ -104,14 +104,8 @@ fn retries_of_a_failed_request_charge_once_and_a_new_request_anew() {
 /// From the call to the ledger and the engine, with threads.
 #[test]
 fn fifty_identical_calls_make_one_call_and_one_charge() {
-    let engine = Engine::new();
-    let (owner, limit): (OwnerId, _) =
-        ("key:k".parse().expect("an owner"), LimitId::new("k").expect("an id"));
-    engine.upsert_owner(&owner, &[]).expect("an owner");
-    let budget = Budget::new("$5".parse().expect("money"), "1M".parse().expect("a period"));
-    engine.upsert_limit(&owner, &limit, budget).expect("a limit");
-    let store = Arc::new(MemoryLedger::default());
-    let ledger = Ledger::builder(&engine).start(store.clone()).expect("it starts");
+    let (owner, store): (OwnerId, _) = ("key:k".parse().expect("an owner"), Arc::default());
+    let (engine, ledger, limit) = charged_in_threads(&store);
     let keys = Idempotency::builder(in_a_thread).start(MemoryKeys::new(10)).expect("it starts");
     let (calls, start) = (Arc::new(AtomicUsize::new(0)), Barrier::new(50));
     let call = || {
@@ -141,4 +135,42 @@ fn fifty_identical_calls_make_one_call_and_one_charge() {
     let booked = engine.usage(&limit).expect("a limit").counters[0].settled;
     let written: i64 = store.totals(&limit).expect("totals").iter().map(|t| t.settled).sum();
     assert_eq!((i128::from(booked), written), (100_000_000, 100_000_000), "in nano-units");
+}
+
+/// An attempt that broke off leaves an uncertain record under the key's charge. Where there was no
+/// estimate it charges nothing, and what the retry used would be free if it were not told.
+#[test]
+fn what_a_retry_used_resolves_what_an_attempt_before_it_left_uncertain() {
+    let (engine, ledger, limit) = charged_in_threads(&Arc::default());
+    let id = RecordId::derived(b"k");
+    let reserve = || {
+        let route = ledger.engine().route(&["key:k".parse().expect("an owner")]);
+        let charge = ledger.reserve(&route, &Usage::default(), Draft::new().id(id));
+        let mut charge = charge.expect("there is enough");
+        charge.mark_dispatched();
+        charge
+    };
+    let booked = || engine.usage(&limit).expect("a limit").counters[0].settled;
+    drop(reserve());
+    let cost = "$0.1".parse().expect("money");
+    let used = Usage { requests: 1, cost, ..Usage::default() };
+    let receipt = reserve().settle(&used).wait().expect("it is answered");
+    assert_eq!((receipt.fate, booked()), (Fate::Duplicate, 0));
+    let resolved = ledger.resolve(id, &used).expect("it is uncertain").wait();
+    assert_eq!((resolved.expect("it is written").fate, booked()), (Fate::Now, 100_000_000));
+    // Of two retries one does so.
+    assert!(ledger.resolve(id, &used).is_err());
+    assert_eq!(booked(), 100_000_000);
+}
+
+/// A ledger in its thread, and a limit of `key:k`.
+fn charged_in_threads(store: &Arc<MemoryLedger>) -> (Engine, Ledger, LimitId) {
+    let engine = Engine::new();
+    let (owner, limit): (OwnerId, _) =
+        ("key:k".parse().expect("an owner"), LimitId::new("k").expect("an id"));
+    engine.upsert_owner(&owner, &[]).expect("an owner");
+    let budget = Budget::new("$5".parse().expect("money"), "1M".parse().expect("a period"));
+    engine.upsert_limit(&owner, &limit, budget).expect("a limit");
+    let ledger = Ledger::builder(&engine).start(store.clone()).expect("it starts");
+    (engine, ledger, limit)
 }
