@@ -18,6 +18,8 @@ mod auditor;
 mod chaos;
 #[path = "simulation/dice.rs"]
 mod dice;
+#[path = "simulation/granting.rs"]
+mod granting;
 #[path = "simulation/hub.rs"]
 mod hub;
 #[path = "simulation/keystore.rs"]

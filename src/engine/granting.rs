@@ -42,7 +42,8 @@ impl Engine {
         if instead > SETTLED_MAX {
             return Err(OperatorError::TooLarge { limit: limit.clone() });
         }
-        let until = until(&entry.snapshot(), counter, lasts);
+        // The window in force is the first of those, though nobody has come to it yet.
+        let until = until(&entry.in_force(&self.shared.desk.at()), counter, lasts);
         let none = || OperatorError::NotCounted { limit: limit.clone(), dimension };
         Ok((entry.owner.clone(), until.ok_or_else(none)?))
     }

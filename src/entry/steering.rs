@@ -90,7 +90,9 @@ impl Entry {
             let grant = seen.grant(counter);
             let mut balances = [None; COUNTERS];
             balances[counter] = Some(Balance { span, settled: Some(settled), grant });
-            Some(seen.balanced(seen.anchor, at.now, &balances))
+            // A clock that is behind the window in force takes it for no earlier one (L13).
+            let now = at.now.max(seen.windows[counter].span.start);
+            Some(seen.balanced(seen.anchor, now, &balances))
         });
         next.is_some()
     }

@@ -1,11 +1,11 @@
 //! Reconciling: what memory has and what the store has, compared when nothing is on its way.
 
 use std::cmp::Ordering as Order;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::columns::instant;
-use super::desk::{Desk, signed};
+use super::desk::signed;
 use super::entry::Entry;
 use super::front::Ledger;
 use super::opening::{entries, is_on_the_lattice_of, opening};
@@ -143,13 +143,14 @@ impl Ledger {
             totals.insert((total.limit.clone(), total.dimension), total);
         })?;
         let refused = self.refused();
+        let unopened = self.refused_openings();
         let mut found = Reconciled { granted, ..Reconciled::default() };
         if before.is_some() && desk.outbox.quiet() == before {
             found.quiet = true;
             self.compare(&lines, &totals, &refused, &mut seen, &mut found);
         }
-        // What is refused would be refused again.
-        let accepted = lines.iter().filter(|line| !refused.contains_key(&place(line)));
+        // An opening that is refused would be refused again.
+        let accepted = lines.iter().filter(|line| !unopened.contains(&place(line)));
         let moved = accepted.filter_map(|line| opening(line, totals.get(&counter(line))?));
         let mut moved: Vec<Posting> = moved.collect();
         // The engine's limits come in no particular order.
@@ -231,27 +232,31 @@ impl Ledger {
         count
     }
 
-    /// What the store would not take, and memory has booked.
+    /// What the store would not take, and memory has booked: corrections it has not, nor what was
+    /// gone with an owner that was deleted since.
     fn refused(&self) -> HashMap<Place, i64> {
-        let Desk { outbox, books, .. } = self.desk();
-        let rejected = outbox.rejected.lock();
-        // A correction is booked once it is written, not before.
-        let booked = rejected.iter().filter(|(_, pending)| !matches!(pending.due, Due::Correction));
-        let postings = booked.flat_map(|(rejected, pending)| {
-            rejected.entry.postings.iter().map(|posting| (posting.clone(), pending.since))
-        });
-        let postings: Vec<(Posting, u64)> = postings.collect();
-        drop(rejected);
-        let mut refused: HashMap<Place, i64> = HashMap::new();
-        for (posting, since) in postings {
-            // It was booked on a limit that is gone, and not on what has its name now.
-            if !books.owners.lock().is_gone(&posting.owner, since) {
-                let place = (posting.limit, posting.dimension, posting.window.start);
-                let sum = refused.entry(place).or_default();
+        let desk = self.desk();
+        // First, because it is waited for: it is held while a group is written.
+        let owners = desk.books.owners.lock();
+        let mut refused = HashMap::new();
+        for (rejected, pending) in desk.outbox.rejected.lock().iter() {
+            let booked = rejected.entry.postings.iter().filter(|posting| {
+                pending.unpersisted.is_some() && !owners.is_gone(&posting.owner, pending.since)
+            });
+            for posting in booked {
+                let sum: &mut i64 = refused.entry(posting_place(posting)).or_default();
                 *sum = sum.saturating_add(posting.amount);
             }
         }
         refused
+    }
+
+    /// The windows of which the store would not be told.
+    fn refused_openings(&self) -> HashSet<Place> {
+        let rejected = self.desk().outbox.rejected.lock();
+        let entries = rejected.iter().map(|(rejected, _)| &rejected.entry);
+        let openings = entries.filter(|entry| entry.record.is_none());
+        openings.flat_map(|entry| entry.postings.iter().map(posting_place)).collect()
     }
 }
 
@@ -290,6 +295,10 @@ fn counter(line: &Line) -> Counter {
 
 fn place(line: &Line) -> Place {
     (line.limit().clone(), line.dimension(), line.window().start)
+}
+
+fn posting_place(posting: &Posting) -> Place {
+    (posting.limit.clone(), posting.dimension, posting.window.start)
 }
 
 /// Of two numbers of one sign the smaller; otherwise zero.

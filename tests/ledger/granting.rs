@@ -204,6 +204,22 @@ fn an_override_of_some_windows_ends_with_them_whatever_restarts() {
 }
 
 #[test]
+fn an_override_begins_with_the_window_in_force_though_nobody_came_to_it() {
+    let mut scene = scene();
+    let one = Lasts::Windows(NonZeroU16::MIN);
+    for _ in 0..2 {
+        // The window that was in force is over, and nobody has asked since.
+        scene.kit.advance(Duration::from_secs(3_600));
+        scene.ledger.override_limit(&id("hourly"), MONEY, 7, one).unwrap();
+        assert_eq!(admits(&scene, "hourly"), Some(7));
+        scene = restarted(scene);
+        assert_eq!(admits(&scene, "hourly"), Some(7));
+    }
+    scene.kit.advance(Duration::from_secs(3_600));
+    assert_eq!(admits(&scene, "hourly"), Some(100));
+}
+
+#[test]
 fn what_another_process_grants_is_brought_here() {
     let one = scene();
     let kit = kit();

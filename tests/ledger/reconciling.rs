@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tollkeeper::{Apart, Budget, Clock, Dimension, Drift, Engine, ManualClock, UnknownOwner};
+use tollkeeper::{
+    Alignment, Apart, Budget, Clock, Dimension, Drift, Engine, ManualClock, Period, UnknownOwner,
+};
 
 use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, owner, per, second};
 use crate::scene::{
@@ -255,6 +257,31 @@ fn of_two_resets_by_another_process_each_is_seen_twice() {
 }
 
 #[test]
+fn a_clock_that_has_stepped_back_takes_the_window_over_as_it_is() {
+    let hour = minute() * 60;
+    let mut one = scene();
+    let mut other = scene_on(Arc::clone(&one.store));
+    for scene in [&mut one, &mut other] {
+        scene.kit.advance(hour);
+        spend(scene, 60, 0);
+    }
+    one.kit.advance(second());
+    let (_, settling) = one.ledger.reset(&id("money"), None).unwrap();
+    one.written(settling);
+    spend(&mut one, 7, 0);
+    // To before the window that is in force here.
+    other.kit.clock.set(instant(START) + minute() * 59);
+    other.ledger.reconcile().unwrap();
+    assert_eq!(other.ledger.reconcile().unwrap().adopted.len(), 1);
+    let (here, there) = (other.kit.read("money"), one.kit.read("money"));
+    assert_eq!((here.window, here.settled), (there.window, 7));
+    // Where the clock comes to the beginning again, nothing begins.
+    other.kit.advance(minute() * 2);
+    let here = other.kit.read("money");
+    assert_eq!((here.window, here.settled), (there.window, 7));
+}
+
+#[test]
 fn a_window_of_another_period_is_left_alone() {
     let mut one = scene();
     spend(&mut one, 60, 6);
@@ -376,6 +403,63 @@ fn where_a_window_ends_by_now_is_told_before_a_restart_goes_by_it() {
         longer(kit);
     });
     assert_eq!(scene.memory()[0], 60);
+}
+
+#[test]
+fn a_correction_that_is_rejected_is_not_booked_and_not_taken_for_booked() {
+    let mut scene = scene();
+    scene.store.permissive.store(true, Ordering::Relaxed);
+    drop(scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)));
+    scene.drain();
+    scene.store.permissive.store(false, Ordering::Relaxed);
+    let uncertain = scene.records()[0].record.id;
+    scene.ledger.resolve(uncertain, &usage(2, 3)).unwrap().forget();
+    scene.drain();
+    assert_eq!(scene.ledger.rejected().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(drifts(&scene), []);
+    }
+    assert_eq!(scene.memory(), [9, 9, 1, 9]);
+    scene.store.permissive.store(true, Ordering::Relaxed);
+    assert_eq!(scene.ledger.retry_rejected(), 1);
+    scene.drain();
+    scene.assert_even([2, 3, 1, 2]);
+}
+
+#[test]
+fn what_was_rejected_for_an_owner_that_is_gone_is_not_counted_for_the_next_of_its_name() {
+    let calendar = || Period::calendar("1d", &Alignment::new()).unwrap();
+    let limited = |kit: &Kit| {
+        kit.limit("key:k", "money", Budget::new(nanos(1_000), calendar()));
+    };
+    let kit = kit();
+    limited(&kit);
+    kit.owner("provider:p", &[]);
+    let mut scene = open(kit, Arc::default());
+    scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)).settle(&usage(9, 9)).forget();
+    scene.drain();
+    assert_eq!((scene.ledger.rejected().len(), scene.kit.counts("money")), (1, (9, 0)));
+    scene.ledger.remove_owner(&owner("key:k")).unwrap();
+    // The day is called as it was.
+    limited(&scene.kit);
+    for _ in 0..3 {
+        assert_eq!(drifts(&scene), []);
+    }
+    assert_eq!(scene.kit.counts("money"), (0, 0));
+}
+
+#[test]
+fn a_record_that_is_rejected_keeps_no_window_from_being_told() {
+    let mut scene = scene();
+    spend(&mut scene, 60, 0);
+    scene.charge_as(&usage(9, 0), draft().model(FORBIDDEN)).settle(&usage(9, 0)).forget();
+    scene.drain();
+    assert_eq!(scene.ledger.rejected().len(), 1);
+    scene.kit.limit("key:k", "money", Budget::new(nanos(1_000), per("3h")));
+    assert_eq!(scene.ledger.reconcile().unwrap().moved, 1);
+    scene.drain();
+    let end = scene.kit.read("money").window.end;
+    assert_eq!(scene.ledger.totals(&id("money")).unwrap()[0].window.end, end);
 }
 
 #[test]

@@ -15,12 +15,17 @@
 //! | I10 | another request under a key is not executed, and nobody gets another's answer |
 //! | I11 | limits are overshot by what was used beyond what was held, and by no more |
 //! | I12 | a node has at most one connection to the lock for each user |
+//! | I13 | reconciling finds all there is to find, and does what it says |
+//! | I14 | a limit admits what its definition says and what is granted on it, to the unit |
 //! | L8 | each window is charged what was held in it, and what was used beyond that once |
+//! | L9 | the store knows where windows end, and is told nothing that is not so |
 //! | L10 | the totals are the sums of the postings, and a store says what it wrote |
 //! | L11 | what was acknowledged is in the store |
 
 #[path = "auditor/books.rs"]
 mod books;
+#[path = "auditor/grants.rs"]
+mod grants;
 #[path = "auditor/inside.rs"]
 mod inside;
 #[path = "auditor/keys.rs"]
@@ -31,18 +36,19 @@ mod memory;
 pub use books::Books;
 pub use inside::InsideBook;
 pub use keys::KeyBook;
-pub use memory::{Ends, Memory};
+pub use memory::{Ends, Memory, Standing, standing};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
-    Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, RecordId, Usage, UsageRecord,
-    Written,
+    Credited, Dimension, Entry, Fate, LimitId, LimitUsage, OwnerId, Receipt, Reconciled, RecordId,
+    Timestamp, TopUp, Usage, UsageRecord, Written,
 };
 
 use crate::hub::{Breach, Checked, breach};
 use crate::swarm::Swarm;
 use crate::tasks::Home;
+use crate::topology::Spec;
 
 /// Which reservation it is. Its record says so in the model's name.
 pub type Tag = u64;
@@ -71,10 +77,18 @@ pub struct Counts {
     pub before: u64,
     pub replayed: u64,
     pub mismatched: u64,
+    pub drifted: u64,
+    pub moved: u64,
+    pub adopted: u64,
+    pub apart: u64,
+    pub topped_up: u64,
+    pub paid_again: u64,
+    pub overridden: u64,
+    pub regranted: u64,
 }
 
 impl Counts {
-    fn each(&mut self) -> [(&'static str, &mut u64); 9] {
+    fn each(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("admitted", &mut self.admitted),
             ("settled", &mut self.settled),
@@ -85,6 +99,14 @@ impl Counts {
             ("before", &mut self.before),
             ("replayed", &mut self.replayed),
             ("mismatched", &mut self.mismatched),
+            ("drifted", &mut self.drifted),
+            ("moved", &mut self.moved),
+            ("adopted", &mut self.adopted),
+            ("apart", &mut self.apart),
+            ("topped_up", &mut self.topped_up),
+            ("paid_again", &mut self.paid_again),
+            ("overridden", &mut self.overridden),
+            ("regranted", &mut self.regranted),
         ]
     }
 
@@ -118,12 +140,16 @@ impl Auditor {
     pub fn begins(
         &mut self,
         home: Home,
-        limits: &[LimitUsage],
-        now: tollkeeper::Timestamp,
+        specs: &[Spec],
+        standing: &[Standing],
+        now: Timestamp,
     ) -> Checked {
-        let memory = Memory::restored(&self.books, limits, now);
+        let mut memory = Memory::restored(&self.books, standing, now);
+        specs.iter().for_each(|spec| memory.ruled(spec));
         self.memories.insert(home, memory);
-        self.check(home, limits)
+        let limits: Vec<_> = standing.iter().map(|standing| standing.usage.clone()).collect();
+        self.check(home, &limits)?;
+        self.memories[&home].check_restored_ends(home, standing, &self.books)
     }
 
     /// A life ends: what it knew is gone.
@@ -159,11 +185,43 @@ impl Auditor {
         }
     }
 
-    /// A node has created limits.
-    pub fn created(&mut self, home: Home, limits: &[LimitUsage]) {
+    /// A node has created an owner with its limits.
+    pub fn created(
+        &mut self,
+        (home, owner): (Home, &OwnerId),
+        specs: &[Spec],
+        limits: &[LimitUsage],
+    ) {
         let Some(memory) = self.memories.get_mut(&home) else { return };
+        let theirs = specs.iter().filter(|spec| spec.owner == *owner);
+        theirs.for_each(|spec| memory.ruled(spec));
         for usage in limits {
             memory.limit_exists(&usage.limit, &usage.owner, self.books.era(&usage.owner));
+        }
+    }
+
+    /// A node has reconciled.
+    pub fn reconciled(
+        &mut self,
+        home: Home,
+        found: &Reconciled,
+        quiet: bool,
+        now: Timestamp,
+    ) -> Checked {
+        self.counts.adopted += found.adopted.len() as u64;
+        self.counts.apart += found.apart.len() as u64;
+        self.counts.moved += found.moved as u64;
+        self.counts.regranted += found.granted as u64;
+        self.counts.drifted += found.drifts.len() as u64;
+        let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
+        memory.reconciled((home, quiet, now), found, &self.books)
+    }
+
+    /// A node has told the store all that it has to tell.
+    pub fn check_ends(&self, home: Home, standing: &[Standing]) -> Checked {
+        match self.memories.get(&home) {
+            Some(memory) => memory.check_ends(home, standing, &self.books),
+            None => Ok(()),
         }
     }
 
@@ -240,9 +298,51 @@ impl Auditor {
         }
     }
 
+    /// The store has taken a top-up in, and says so to itself.
+    pub fn topped_up(&mut self, top_up: &TopUp, said: Credited) -> Checked {
+        let must = self.books.grants.top_up(top_up);
+        self.counts.topped_up += u64::from(must.fate == Fate::Now);
+        self.counts.paid_again += u64::from(must.fate != Fate::Now);
+        if must == said {
+            return Ok(());
+        }
+        breach("L10", format!("the store says {said:?} of {top_up:?}, which is {must:?}"))
+    }
+
+    /// A node reads what is granted: it has that from here on.
+    pub fn reads_grants(&mut self, home: Home) {
+        let Some(memory) = self.memories.get_mut(&home) else { return };
+        memory.reads_grants(&self.books);
+    }
+
+    /// A node knows that it has topped up a counter.
+    pub fn credited(&mut self, home: Home, counter: &Counter) {
+        let kept = self.books.grants.of(counter);
+        let Some(memory) = self.memories.get_mut(&home) else { return };
+        memory.grant(counter).credit = kept.credit;
+    }
+
+    /// A node knows that it has overridden a counter's limit, by this.
+    pub fn overridden(
+        &mut self,
+        home: Home,
+        counter: &Counter,
+        instead: Option<(u64, Timestamp)>,
+    ) -> Checked {
+        let kept = self.books.grants.of(counter).instead;
+        if kept != instead {
+            return breach("L11", format!("{counter:?} has {kept:?} instead; due is {instead:?}"));
+        }
+        let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
+        memory.grant(counter).instead = instead;
+        Ok(())
+    }
+
     /// Nothing is counted in the store for owners that do not exist.
     pub fn check_ghosts(&self, exists: impl Fn(&OwnerId) -> bool) -> Checked {
-        let ghost = self.books.owners_with_sums().into_iter().find(|owner| !exists(owner));
+        let mut owners = self.books.owners_with_sums();
+        owners.extend(self.books.grants.owners());
+        let ghost = owners.into_iter().find(|owner| !exists(owner));
         match ghost {
             Some(owner) => {
                 breach("I6", format!("the store has totals of {owner}, which is deleted"))

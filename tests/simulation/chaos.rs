@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tollkeeper::{Filter, OwnerId};
+use tollkeeper::{Filter, OwnerId, Reconciled};
 
+use crate::auditor::{Memory, standing};
 use crate::request::draw_usage;
 use crate::store;
 use crate::tasks::Home;
@@ -57,6 +58,12 @@ impl World {
         }
         if hub.fault(swarm.reconcile) {
             self.reconcile(node);
+        }
+        if hub.fault(swarm.top_up) {
+            self.top_up(node);
+        }
+        if hub.fault(swarm.override_limit) {
+            self.override_limit(node);
         }
         if hub.fault(swarm.sweep)
             && let Some(node) = &self.nodes[node]
@@ -223,7 +230,7 @@ impl World {
                 self.topology.build(engine, Some(owner)).expect("a sound topology");
                 let limits = gateway.limits();
                 hub.audit(|auditor| {
-                    auditor.created(home, &limits);
+                    auditor.created((home, owner), &self.topology.specs, &limits);
                     Ok(())
                 });
             }
@@ -236,6 +243,7 @@ impl World {
                 hub.audit(|auditor| {
                     if let (Some(memory), Some(before)) = (auditor.memory(home), &before) {
                         memory.before_change(before);
+                        memory.ruled(spec);
                     }
                     Ok(())
                 });
@@ -257,11 +265,21 @@ impl World {
             return;
         }
         let limit = self.hub.pick(&specs.iter().map(|spec| spec.id.clone()).collect::<Vec<_>>());
+        let before = node.gateway.engine.usage(&limit);
         match node.gateway.ledger.reset(&limit, None) {
             Ok((_, settling)) => settling.forget(),
             Err(error) => return self.hub.say(error.to_string()),
         }
-        self.hub.say(format!("node {} resets {limit}", node.gateway.home.node));
+        let home = node.gateway.home;
+        self.hub.say(format!("node {} resets {limit}", home.node));
+        let after = standing(&node.gateway.engine);
+        self.hub.audit(|auditor| {
+            let after = after.iter().find(|standing| standing.usage.limit == limit);
+            match (auditor.memory(home), &before, after) {
+                (Some(memory), Some(before), Some(after)) => memory.reset(home, before, after),
+                _ => Ok(()),
+            }
+        });
         node.gateway.check();
     }
 
@@ -298,25 +316,27 @@ impl World {
         });
     }
 
-    pub fn reconcile(&mut self, node: usize) {
-        let Some(node) = self.nodes[node].as_ref().filter(|node| !node.paused) else { return };
+    pub fn reconcile(&mut self, node: usize) -> Option<Reconciled> {
+        let node = self.nodes[node].as_ref().filter(|node| !node.paused)?;
         let gateway = &node.gateway;
-        let Ok(found) = gateway.ledger.reconcile() else { return };
-        let home = gateway.home.node;
+        let quiet = gateway.ledger.health().queued == 0;
+        let found = gateway.ledger.reconcile().ok()?;
+        let (home, now) = (gateway.home, gateway.engine.now());
         for drift in &found.drifts {
-            self.hub.say(format!("node {home} finds {drift:?}"));
+            self.hub.say(format!("node {} finds {drift:?}", home.node));
         }
         for adopted in &found.adopted {
-            self.hub.say(format!("node {home} goes on in {adopted:?}"));
+            self.hub.say(format!("node {} goes on in {adopted:?}", home.node));
         }
         for apart in &found.apart {
-            self.hub.say(format!("node {home} counts apart {apart:?}"));
+            self.hub.say(format!("node {} counts apart {apart:?}", home.node));
         }
-        self.hub.audit(|auditor| {
-            let memory = auditor.memory(gateway.home);
-            memory.into_iter().for_each(|memory| memory.reconciled(&found));
-            Ok(())
-        });
+        if found.moved > 0 {
+            self.hub.say(format!("node {} tells of {} windows", home.node, found.moved));
+        }
+        self.hub.audit(|auditor| auditor.reconciled(home, &found, quiet, now));
+        self.hub.audit(|_| Memory::check_adopted(&found, &gateway.limits()));
         gateway.check();
+        Some(found)
     }
 }

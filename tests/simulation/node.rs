@@ -8,6 +8,7 @@ use tollkeeper::{
     MemoryLedger, WhenFull, Writer,
 };
 
+use crate::auditor::standing;
 use crate::hub::{Hub, NodeClock, breach};
 use crate::keystore::NodeKeys;
 use crate::lock::{LockServer, NodeLock};
@@ -97,7 +98,9 @@ impl Node {
         let swarm = &hub.swarm;
         let engine = Engine::builder().clock(clock.clone()).build();
         topology.build(&engine, None).expect("a sound topology");
-        let store = NodeStore { hub: Arc::clone(hub), home, inner: Arc::clone(&common.ledger) };
+        let (hub_of, engine_of) = (Arc::clone(hub), engine.clone());
+        let inner = Arc::clone(&common.ledger);
+        let store = NodeStore { hub: hub_of, engine: engine_of, home, inner };
         // No two lives draw the same ids.
         let seed = hub.range(0, u64::MAX);
         let full = if swarm.admit_when_full { WhenFull::Admit } else { WhenFull::Refuse };
@@ -129,8 +132,8 @@ impl Node {
         let (barrier, timer) = barrier.by_hand().expect("accepted terms");
         let common = common.clone();
         let gateway = Gateway { common, home, clock, engine, ledger, keys, barrier };
-        let (limits, now) = (gateway.limits(), gateway.clock.now());
-        hub.audit(|auditor| auditor.begins(home, &limits, now));
+        let (standing, now) = (standing(&gateway.engine), gateway.clock.now());
+        hub.audit(|auditor| auditor.begins(home, &topology.specs, &standing, now));
         let gateway = Arc::new(gateway);
         Some(Node { gateway, writer, keeper, timer, paused: false, left: 0 })
     }

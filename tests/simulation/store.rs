@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tollkeeper::{
-    Credited, Dimension, Entry, Filter, Granted, LedgerStore, LimitId, MemoryLedger, Nulled,
-    OverrideState, OwnerId, RecordId, StoreError, Stored, Timestamp, TopUp, Total, Written,
+    Credited, Dimension, Engine, Entry, Filter, Granted, LedgerStore, LimitId, MemoryLedger,
+    Nulled, OverrideState, OwnerId, RecordId, StoreError, Stored, Timestamp, TopUp, Total, Written,
 };
 
+use crate::auditor::standing;
 use crate::hub::Hub;
 use crate::planted::{Planted, is_planted};
 use crate::tasks::Home;
@@ -15,6 +16,8 @@ use crate::tasks::Home;
 #[derive(Clone)]
 pub struct NodeStore {
     pub hub: Arc<Hub>,
+    /// That of the node, for the auditor.
+    pub engine: Engine,
     pub home: Home,
     pub inner: Arc<MemoryLedger>,
 }
@@ -140,7 +143,11 @@ impl LedgerStore for NodeStore {
     }
 
     fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {
-        self.change("granting", || self.inner.top_up(top_up))
+        self.change("topping up", || {
+            let said = self.inner.top_up(top_up)?;
+            self.hub.audit(|auditor| auditor.topped_up(top_up, said));
+            Ok(said)
+        })
     }
 
     fn set_override(
@@ -150,14 +157,34 @@ impl LedgerStore for NodeStore {
         dimension: Dimension,
         instead: Option<OverrideState>,
     ) -> Result<(), StoreError> {
-        self.change("granting", || self.inner.set_override(limit, owner, dimension, instead))
+        self.change("overriding", || {
+            self.inner.set_override(limit, owner, dimension, instead)?;
+            self.hub.audit(|auditor| {
+                let counter = (limit.clone(), dimension);
+                auditor.books.grants.overrides(counter, owner, instead);
+                auditor.counts.overridden += 1;
+                Ok(())
+            });
+            Ok(())
+        })
     }
 
     fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError> {
-        self.look("reading what is granted", || self.inner.grants(each))
+        self.look("reading grants", || self.inner.grants(each))?;
+        self.hub.audit(|auditor| {
+            auditor.reads_grants(self.home);
+            Ok(())
+        });
+        Ok(())
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
+        let standing = standing(&self.engine);
+        self.hub.audit(|auditor| {
+            let memory = auditor.memory(self.home);
+            memory.into_iter().for_each(|memory| memory.reads(standing.clone()));
+            Ok(())
+        });
         self.look("reading totals", || self.inner.open_totals(now, each))
     }
 

@@ -64,6 +64,10 @@ pub struct Swarm {
     pub reset: u64,
     pub resolve: u64,
     pub reconcile: u64,
+    pub top_up: u64,
+    /// Of the top-ups, those of a payment that was heard of before.
+    pub paid_again: u64,
+    pub override_limit: u64,
     pub sweep: u64,
 
     pub group_max: usize,
@@ -135,6 +139,9 @@ impl Swarm {
             reset: dice.rate(80),
             resolve: dice.rate(150),
             reconcile: dice.rate(150),
+            top_up: dice.rate(150),
+            paid_again: dice.rate(600),
+            override_limit: dice.rate(100),
             sweep: dice.rate(150),
 
             group_max: dice.index(12) + 1,

@@ -110,6 +110,16 @@ impl Topology {
     }
 }
 
+impl Rule {
+    pub fn period(&self) -> Option<Duration> {
+        match self {
+            Rule::Budget { period, .. } => *period,
+            Rule::Rate { period, .. } => Some(*period),
+            Rule::Concurrency { .. } => None,
+        }
+    }
+}
+
 impl Spec {
     pub fn upsert(&self, engine: &Engine) -> Result<(), TopologyError> {
         // The days are those of the calendar, which begin at the same instant on all nodes.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tollkeeper::{Clock, MemoryKeys, MemoryLedger, OwnerId};
+use tollkeeper::{Clock, LedgerStore, MemoryKeys, MemoryLedger, OwnerId, Reconciled};
 
-use crate::auditor::Counts;
+use crate::auditor::{Counts, standing};
 use crate::dice::Dice;
+use crate::granting::Payment;
 use crate::hub::{Breach, Hub, NodeClock, breach};
 use crate::lock::{LockServer, SessionId};
 use crate::node::{Common, Node, Part};
@@ -52,6 +53,7 @@ pub struct World {
     pub hub: Arc<Hub>,
     pub tasks: Tasks,
     pub topology: Topology,
+    pub payments: Vec<Payment>,
     /// `None` while a node is down.
     pub nodes: Vec<Option<Node>>,
     clocks: Vec<NodeClock>,
@@ -103,6 +105,7 @@ impl World {
             hub,
             tasks: Tasks::default(),
             topology,
+            payments: Vec::new(),
             nodes,
             clocks,
             lives: 0,
@@ -311,10 +314,18 @@ impl World {
             self.tasks.drop_all(home);
         } else {
             self.tasks.drop_all(home);
+            self.hub.audit(|auditor| {
+                auditor.memory(home).into_iter().for_each(|memory| memory.closes());
+                Ok(())
+            });
             let closed = writer.close(gateway.clock.now());
             let left = closed.unwritten.len() + closed.rejected.len();
             self.hub.say(format!("node {node} leaves {left} unwritten"));
+            let standing = standing(&gateway.engine);
             self.hub.audit(|auditor| {
+                if closed.unread.is_none() && closed.unwritten.is_empty() {
+                    auditor.check_ends(home, &standing)?;
+                }
                 auditor.dies(home);
                 Ok(())
             });
@@ -366,10 +377,20 @@ impl World {
 
     /// Everything rests: what must be so now?
     fn end(&mut self) {
-        for _ in 0..6 {
+        for round in 0..6 {
             for node in 0..self.nodes.len() {
-                self.reconcile(node);
-                self.nodes[node].iter_mut().for_each(|node| node.turn(Part::Writer));
+                let found = self.reconcile(node);
+                let Some(running) = &mut self.nodes[node] else { continue };
+                running.turn(Part::Writer);
+                let (home, standing) = (running.gateway.home, standing(&running.gateway.engine));
+                self.hub.audit(|auditor| auditor.check_ends(home, &standing));
+                // What differed was seen twice by then.
+                let rests = |found: &Reconciled| {
+                    found.quiet && found.drifts.is_empty() && found.adopted.is_empty()
+                };
+                if round >= 3 && !found.as_ref().is_some_and(rests) {
+                    self.object("I9", format!("node {node} still finds {found:?}"));
+                }
             }
         }
         for node in self.nodes.iter().flatten() {
@@ -384,10 +405,14 @@ impl World {
         }
         let limits: Vec<_> = self.topology.specs.iter().map(|spec| spec.id.clone()).collect();
         for limit in limits {
-            let totals = tollkeeper::LedgerStore::totals(&*self.common.ledger, &limit);
+            let totals = self.common.ledger.totals(&limit);
             let totals = totals.expect("memory always answers");
             self.hub.audit(|auditor| auditor.books.check_totals(&limit, &totals));
         }
+        let mut granted = Vec::new();
+        let read = self.common.ledger.grants(&mut |each| granted.push(each));
+        read.expect("memory always answers");
+        self.hub.audit(|auditor| auditor.books.grants.check(&granted));
         let exists = |owner: &OwnerId| self.topology.exists(owner);
         self.hub.audit(|auditor| auditor.check_ghosts(exists));
         let empty = self.hub.audit(|auditor| Ok(auditor.inside.is_empty()));

@@ -7,6 +7,7 @@ use tollkeeper::{
     Written,
 };
 
+use super::grants::Grants;
 use super::{Counter, Tag, involves, tag_of};
 use crate::hub::{Breach, Checked, breach};
 
@@ -28,6 +29,7 @@ pub struct Kept {
 pub struct Sum {
     pub owner: OwnerId,
     pub end: Timestamp,
+    pub anchor: Timestamp,
     pub settled: i128,
 }
 
@@ -38,6 +40,7 @@ pub struct Books {
     deletions: BTreeMap<OwnerId, u64>,
     pub records: BTreeMap<RecordId, Kept>,
     corrected: BTreeSet<RecordId>,
+    pub grants: Grants,
     sums: BTreeMap<Counter, BTreeMap<Timestamp, Sum>>,
     /// The record that each reservation ended as.
     ended: BTreeMap<Tag, RecordId>,
@@ -56,6 +59,7 @@ impl Books {
             windows.retain(|_, sum| !involves(&sum.owner, owner));
         }
         self.sums.retain(|_, windows| !windows.is_empty());
+        self.grants.delete(owner);
         self.registered.remove(owner)
     }
 
@@ -146,10 +150,11 @@ impl Books {
         let counter = (posting.limit.clone(), posting.dimension);
         let windows = self.sums.entry(counter).or_default();
         let owner = posting.owner.clone();
-        let fresh = Sum { owner, end: posting.window.end, settled: 0 };
+        let (end, anchor) = (posting.window.end, posting.anchor);
+        let fresh = Sum { owner, end, anchor, settled: 0 };
         let sum = windows.entry(posting.window.start).or_insert(fresh);
         sum.settled += i128::from(posting.amount);
-        sum.end = posting.window.end;
+        (sum.end, sum.anchor) = (end, anchor);
         sum.owner = posting.owner.clone();
     }
 

@@ -3,14 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollkeeper::{
-    CounterUsage, Dimension, Entry, Fate, LimitId, LimitUsage, Outcome, OwnerId, Posting,
-    Reconciled, RecordId, Timestamp, Usage, Written,
+    CounterUsage, Dimension, Entry, Fate, LimitId, LimitUsage, Outcome, OwnerId, Posting, RecordId,
+    Timestamp, Usage, Written,
 };
 
+#[path = "comparing.rs"]
+mod comparing;
+
+pub use comparing::{Standing, standing};
+
 use super::books::{Books, keeps};
+use super::grants::{Grant, check_limit};
 use super::{Counter, Tag, amount, involves, tag_of};
 use crate::hub::{Checked, breach};
 use crate::tasks::Home;
+use crate::topology::{Rule, Spec};
+use comparing::{Opening, Seen};
 
 /// A counter of a limit that may have been created more than once.
 #[derive(Clone, Debug)]
@@ -90,6 +98,11 @@ pub struct Memory {
     limits: BTreeMap<LimitId, (OwnerId, u64)>,
     /// How often its owner had been deleted when this life of a limit began.
     eras: BTreeMap<LimitId, u64>,
+    /// How limits were defined last.
+    rules: BTreeMap<LimitId, Rule>,
+    /// What is granted on them, and how much of it was another by the last reading.
+    grants: BTreeMap<Counter, Grant>,
+    regranted: usize,
     incarnations: u64,
     /// Owners that were deleted in this life.
     gone: BTreeSet<OwnerId>,
@@ -100,18 +113,27 @@ pub struct Memory {
     open: BTreeMap<Tag, Open>,
     queued: BTreeMap<Key, Queued>,
     rejected: BTreeSet<Key>,
-    /// What other nodes count in windows that begin elsewhere, as reconciling told last.
+    /// What other nodes count in windows that begin elsewhere.
     apart: BTreeSet<Counter>,
+    /// How limits stood when totals were read last, and what was seen then.
+    standing: Vec<Standing>,
+    seen: Seen,
+    /// What the store is to be told of windows, and is not known to have taken.
+    openings: Vec<Opening>,
+    closing: bool,
     /// The store did not answer when it was asked last.
     failing: bool,
 }
 
 impl Memory {
     /// What a node begins with: of each counter the last window that the store has, if it is open.
-    pub fn restored(books: &Books, limits: &[LimitUsage], now: Timestamp) -> Memory {
+    pub fn restored(books: &Books, limits: &[Standing], now: Timestamp) -> Memory {
         let mut memory = Memory::default();
-        for usage in limits {
+        for Standing { usage, .. } in limits {
             memory.limit_exists(&usage.limit, &usage.owner, books.era(&usage.owner));
+        }
+        memory.reads_grants(books);
+        for Standing { usage, .. } in limits {
             for counter in &usage.counters {
                 let key = (usage.limit.clone(), counter.dimension);
                 let Some((start, sum)) = books.last(&key) else { continue };
@@ -128,6 +150,27 @@ impl Memory {
         memory
     }
 
+    /// This is how a limit is defined from here on.
+    pub fn ruled(&mut self, spec: &Spec) {
+        self.rules.insert(spec.id.clone(), spec.rule.clone());
+    }
+
+    /// What is granted is what the store has, where it has anything.
+    pub fn reads_grants(&mut self, books: &Books) {
+        self.regranted = 0;
+        for (counter, owner, grant) in books.grants.all() {
+            if self.limits.get(&counter.0).is_some_and(|(whose, _)| whose == owner) {
+                let before = self.grants.insert(counter.clone(), grant).unwrap_or_default();
+                self.regranted += usize::from(before != grant);
+            }
+        }
+    }
+
+    /// What is granted on a counter.
+    pub fn grant(&mut self, counter: &Counter) -> &mut Grant {
+        self.grants.entry(counter.clone()).or_default()
+    }
+
     pub fn limit_exists(&mut self, limit: &LimitId, owner: &OwnerId, era: u64) {
         if !self.limits.contains_key(limit) {
             self.incarnations += 1;
@@ -139,6 +182,7 @@ impl Memory {
     /// An owner is gone, and everything that is counted for it.
     pub fn owner_gone(&mut self, owner: &OwnerId) {
         self.gone.insert(owner.clone());
+        self.opens_no_more(owner);
         let gone: Vec<LimitId> = self
             .limits
             .iter()
@@ -147,6 +191,8 @@ impl Memory {
             .collect();
         for limit in gone {
             self.limits.remove(&limit);
+            self.rules.remove(&limit);
+            self.grants.retain(|(of, _), _| *of != limit);
             self.booked.retain(|(of, _), _| *of != limit);
             self.names.retain(|(of, ..), _| *of != limit);
             self.ceilings.retain(|((of, _), _), _| *of != limit);
@@ -363,7 +409,7 @@ impl Memory {
 
     /// What is asked of the store is what follows from what was held and used.
     pub fn asked(&mut self, entry: &Entry) -> Checked {
-        let Some(record) = &entry.record else { return Ok(()) };
+        let Some(record) = &entry.record else { return self.asked_to_open(entry) };
         let (tag, correction) = (tag_of(record)?, record.outcome == Outcome::Correction);
         let Some(queued) = self.queued.get_mut(&(tag, correction)) else {
             return breach("I3", format!("q{tag} is written, and nobody settled it"));
@@ -414,6 +460,9 @@ impl Memory {
 
     /// What an entry charges is known to be written.
     pub fn acknowledged(&mut self, entry: &Entry, written: Written) -> Checked {
+        if entry.record.is_none() {
+            self.opened(entry);
+        }
         let Some(key) = key_of(entry) else { return Ok(()) };
         let Some(queued) = self.queued.remove(&key) else { return Ok(()) };
         for line in &queued.lines {
@@ -456,24 +505,9 @@ impl Memory {
         self.raise(&line.stop.counter, line.window, Some(0), line.beyond.max(0));
     }
 
-    /// What reconciling found and repaired.
-    pub fn reconciled(&mut self, found: &Reconciled) {
-        for drift in &found.drifts {
-            let counter = (drift.limit.clone(), drift.dimension);
-            let windows = self.booked.entry(counter.clone()).or_default();
-            *windows.entry(drift.window_start).or_default() += i128::from(drift.repaired);
-            let beyond = i128::from(drift.repaired.max(0));
-            self.raise(&counter, drift.window_start, Some(0), beyond);
-        }
-        let counter = |apart: &tollkeeper::Apart| (apart.limit.clone(), apart.dimension);
-        self.apart = found.apart.iter().map(counter).collect();
-        // Another node has reset the window: this one goes on in the one that it began.
-        for adopted in &found.adopted {
-            let counter = (adopted.limit.clone(), adopted.dimension);
-            let (start, settled) = (adopted.window.start, i128::from(adopted.settled.max(0)));
-            self.booked.entry(counter.clone()).or_default().insert(start, settled);
-            self.ceilings.entry((counter, start)).or_default().beyond += settled;
-        }
+    fn booked_in(&self, counter: &Counter, window: Timestamp) -> i128 {
+        let windows = self.booked.get(counter);
+        windows.and_then(|windows| windows.get(&window)).copied().unwrap_or(0)
     }
 
     /// How many entries are booked and not written.
@@ -515,11 +549,14 @@ impl Memory {
         if held != counter.held {
             return breach("I2", format!("{}: {} held; due is {held}", at(), counter.held));
         }
+        let grant = self.grants.get(&key).copied().unwrap_or_default();
+        if let Some(rule) = self.rules.get(&usage.limit) {
+            check_limit(at, (rule, grant), counter)?;
+        }
         if counter.dimension == Dimension::InFlight {
             return Ok(());
         }
-        let booked = self.booked.get(&key).and_then(|windows| windows.get(&window)).copied();
-        let booked = booked.unwrap_or(0);
+        let booked = self.booked_in(&key, window);
         if booked != i128::from(counter.settled) {
             return breach("I5", format!("{}: {} settled; due is {booked}", at(), counter.settled));
         }
