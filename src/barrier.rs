@@ -90,7 +90,8 @@ pub enum BarrierMode {
 /// upstream call and the settlement inside. Inside of it, use no other user's barrier: two calls
 /// that do so crosswise wait for each other until their time is up.
 ///
-/// Dropping it ends all waits with [`BarrierError::Closed`]. Who is inside stays inside.
+/// Cheap to clone; every clone is the same. Dropping the last one ends all waits with
+/// [`BarrierError::Closed`]. Who is inside stays inside.
 ///
 /// ```
 /// use tollkeeper::{Barrier, OwnerId};
@@ -109,7 +110,11 @@ pub enum BarrierMode {
 /// assert_eq!(answer.wait()?, "the upstream's answer, settled");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Barrier {
+#[derive(Clone)]
+pub struct Barrier(Arc<Front>);
+
+/// What the handles of a barrier share.
+struct Front {
     room: Arc<Room>,
     spawn: Spawn,
     mode: BarrierMode,
@@ -137,7 +142,7 @@ impl Barrier {
     ///
     /// Two short locks of one of 32 shards; a clone of the user; a few nodes of trees.
     pub fn acquire(&self, user: &OwnerId, estimate: Option<&Usage>) -> Acquire {
-        if self.serialises(estimate) { Acquire::join(&self.room, user) } else { Acquire::free() }
+        if self.serialises(estimate) { Acquire::join(&self.0.room, user) } else { Acquire::free() }
     }
 
     /// Runs a critical section when it is its turn, as the mode demands it for a call with this
@@ -162,17 +167,17 @@ impl Barrier {
         T: Send + 'static,
         S: Future<Output = T> + Send + 'static,
     {
-        Section::new(self.acquire(user, estimate), Arc::clone(&self.spawn), section)
+        Section::new(self.acquire(user, estimate), Arc::clone(&self.0.spawn), section)
     }
 
     /// What goes on, and how calls ended. It locks each shard once and looks at every user who has
     /// a call.
     pub fn counts(&self) -> BarrierCounts {
-        self.room.queues.counts()
+        self.0.room.queues.counts()
     }
 
     fn serialises(&self, estimate: Option<&Usage>) -> bool {
-        match self.mode {
+        match self.0.mode {
             BarrierMode::Off => false,
             BarrierMode::WhenNoEstimate => estimate.is_none(),
             BarrierMode::Always => true,
@@ -180,7 +185,7 @@ impl Barrier {
     }
 }
 
-impl Drop for Barrier {
+impl Drop for Front {
     fn drop(&mut self) {
         self.room.bell.end();
         self.room.queues.close();
@@ -190,6 +195,6 @@ impl Drop for Barrier {
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.counts();
-        f.debug_struct("Barrier").field("mode", &self.mode).field("counts", &counts).finish()
+        f.debug_struct("Barrier").field("mode", &self.0.mode).field("counts", &counts).finish()
     }
 }

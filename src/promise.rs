@@ -5,10 +5,13 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::mpsc::{self, SyncSender};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use oneshot::RecvTimeoutError;
+
+use crate::sync::Arc;
 
 /// The right to give the answer, once.
 pub(crate) struct Owed<T>(oneshot::Sender<T>);
@@ -52,10 +55,8 @@ impl<T> Owed<T> {
 
 impl<T> Promise<T> {
     /// Blocks the thread until the answer comes, for so long at most.
-    ///
-    /// A promise that was polled as a future before is not waited for by a thread: `Gone`.
     pub(crate) fn wait(&mut self, at_most: Option<Duration>) -> Result<T, Unanswered> {
-        let Side::Blocking(receiver) = &self.0 else { return Err(Unanswered::Gone) };
+        let Side::Blocking(receiver) = &self.0 else { return self.wait_polled(at_most) };
         let answer = match at_most {
             Some(time) => receiver.recv_timeout(time),
             None => receiver.recv_ref().map_err(|_| RecvTimeoutError::Disconnected),
@@ -71,6 +72,37 @@ impl<T> Promise<T> {
                 Ok(answer)
             }
         }
+    }
+}
+
+impl<T> Promise<T> {
+    /// The same for one that was polled as a future before: what a task gave up waiting for.
+    fn wait_polled(&mut self, at_most: Option<Duration>) -> Result<T, Unanswered> {
+        let (ring, bell) = mpsc::sync_channel(1);
+        let waker = Waker::from(Arc::new(Ring(ring)));
+        loop {
+            if let Poll::Ready(answer) = Pin::new(&mut *self).poll(&mut Context::from_waker(&waker))
+            {
+                return answer;
+            }
+            let rung = match at_most {
+                Some(time) => bell.recv_timeout(time).is_ok(),
+                None => bell.recv().is_ok(),
+            };
+            if !rung {
+                return Err(Unanswered::Late);
+            }
+        }
+    }
+}
+
+/// Wakes a thread that waits for the bell.
+struct Ring(SyncSender<()>);
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        // One ring is enough.
+        let _ = self.0.try_send(());
     }
 }
 
@@ -99,7 +131,6 @@ impl<T> Future for Promise<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Waker;
 
     fn poll<T>(promise: &mut Promise<T>) -> Poll<Result<T, Unanswered>> {
         Pin::new(promise).poll(&mut Context::from_waker(Waker::noop()))
@@ -119,6 +150,23 @@ mod tests {
         assert_eq!(owed.give(8), Ok(()));
         assert_eq!(poll(&mut promised), Poll::Ready(Ok(8)));
         assert_eq!(poll(&mut promised), Poll::Ready(Err(Unanswered::Gone)));
+    }
+
+    #[test]
+    fn what_was_polled_can_be_waited_for_by_a_thread() {
+        let (owed, mut promised) = promise();
+        assert_eq!(poll(&mut promised), Poll::Pending);
+        assert_eq!(promised.wait(Some(Duration::ZERO)), Err(Unanswered::Late));
+        std::thread::scope(|threads| {
+            let waits = threads.spawn(|| promised.wait(None));
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(owed.give(9), Ok(()));
+            assert_eq!(waits.join().expect("no panic"), Ok(9));
+        });
+        let (owed, mut promised) = promise::<u8>();
+        assert_eq!(poll(&mut promised), Poll::Pending);
+        drop(owed);
+        assert_eq!(promised.wait(None), Err(Unanswered::Gone));
     }
 
     #[test]

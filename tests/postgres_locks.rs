@@ -118,8 +118,6 @@ fn a_wait_ends_at_its_deadline_and_the_connection_is_used_again() {
         let refused = wait(late.request(key("u"), SHORT));
         assert!(matches!(refused, Err(LockError::Timeout)));
         assert!((SHORT..SHORT * 20).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-        // The answer comes before the connection is free: another is made for who asks at once.
-        thread::sleep(SHORT);
         assert_eq!(session(), first);
     }
     drop(guard);
@@ -174,6 +172,38 @@ fn there_is_a_connection_for_each_user_at_most_and_idle_ones_are_closed() {
     drop(take(&locks, "again"));
     drop(locks);
     wait_until("they are closed", || server.connections(name) == 0);
+}
+
+/// Not even while a lock is released or a wait is cancelled, both of which take their time.
+#[test]
+fn a_user_never_has_a_second_connection() {
+    let Some(server) = server::shared() else { return };
+    let url = server.database();
+    let name = "one each";
+    let locks = locks(&server::named(&url, name));
+    let mut client = server::connect(&url);
+    let mut connections = || -> i64 {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        client.query_one(query, &[&name]).expect("a count").get(0)
+    };
+    for _ in 0..20 {
+        let guard = take(&locks, "u");
+        // Behind it, one that is given up, one whose time is up, and one that is not.
+        let gone = locks.request(key("u"), LONG);
+        let late = locks.request(key("u"), Duration::from_millis(1));
+        let next = locks.request(key("u"), LONG);
+        assert!(matches!(wait(late), Err(LockError::Timeout)));
+        drop((gone, guard));
+        drop(wait(next).expect("granted"));
+        assert_eq!(connections(), 1);
+    }
+    // Another user does not wait for that.
+    let (one, two) = (take(&locks, "u"), take(&locks, "v"));
+    let behind = locks.request(key("u"), LONG);
+    drop(take(&locks, "w"));
+    assert_eq!(connections(), 3);
+    drop((one, two));
+    drop(wait(behind).expect("granted"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::queue::Queues;
 use super::room::Room;
 use super::section::Spawn;
 use super::timer::{BarrierTimer, Bell};
-use super::{Barrier, BarrierMode};
+use super::{Barrier, BarrierMode, Front};
 use crate::sync::Arc;
 use crate::time::{Clock, SystemClock};
 
@@ -109,6 +109,7 @@ impl BarrierBuilder {
             waiters: self.waiters,
         });
         let timer = BarrierTimer::new(Arc::clone(&room));
-        Ok((Barrier { room, spawn: self.spawn, mode: self.mode }, timer))
+        let front = Front { room, spawn: self.spawn, mode: self.mode };
+        Ok((Barrier(Arc::new(front)), timer))
     }
 }

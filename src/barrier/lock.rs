@@ -75,9 +75,8 @@ impl LockKey {
 ///   panics. A release that fails is not reported to the holder, whose work is done; the connection
 ///   is closed, which releases the key as well.
 /// - **Connections of its own**, apart from those that the holder's work needs: otherwise as many
-///   holders as there are connections wait for each other for ever. A key occupies at most one; a
-///   request that was dropped and a guard that was dropped may occupy theirs for as long as it
-///   takes to cancel and to release.
+///   holders as there are connections wait for each other for ever. A key occupies at most one: who
+///   asks for it while the process still cancels or releases it waits for that.
 pub trait RemoteLock: Send + Sync + 'static {
     /// Asks for a key, and stops waiting for it after `within`, with [`LockError::Timeout`].
     ///

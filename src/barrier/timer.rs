@@ -1,6 +1,7 @@
 //! Ends the waits whose time is up.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, Thread};
 
 use parking_lot::Mutex;
@@ -42,7 +43,10 @@ impl BarrierTimer {
     fn turn_on_and_on(mut self) {
         while let Some(listening) = self.room.bell.listen() {
             let now = self.room.now();
-            let next = self.turn(now).unwrap_or(Timestamp::MAX);
+            // Who is woken is somebody else's code. If that panics, the timer looks again at once,
+            // and does not meet that one again.
+            let turned = catch_unwind(AssertUnwindSafe(|| self.turn(now)));
+            let next = turned.unwrap_or(Some(now)).unwrap_or(Timestamp::MAX);
             let until = self.room.bell.sleep_until(listening, next);
             thread::park_timeout(until.saturating_since(self.room.now()));
         }

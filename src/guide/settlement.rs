@@ -34,7 +34,15 @@
 //! [`Idempotency::run`](crate::Idempotency::run) executes a request once for each key of a client,
 //! and hands out the first answer from then on. The attempt has a
 //! [`charge`](crate::Attempt::charge) id: give it to the draft, and the ledger writes one record
-//! for the key, however often the request is tried, by whichever process.
+//! for the key, however often the request is tried, by whichever process. Two things follow:
+//!
+//! - A request that failed and was billed all the same is not to be tried again for free: let the
+//!   execution end with `Ok` and the answer that says how it failed, which is replayed then.
+//! - An attempt that broke off after the upstream was called has left an uncertain record under
+//!   that id, of what was held: of nothing, where there was no estimate. When the receipt of the
+//!   next one says [`Fate::Duplicate`](crate::Fate::Duplicate), give what it used to
+//!   [`Ledger::resolve`](crate::Ledger::resolve): an uncertain record is charged by it, and any
+//!   other is refused, because it was charged already.
 //!
 //! # The barrier
 //!
@@ -46,7 +54,6 @@
 //! # All of it
 //!
 //! ```
-//! use std::sync::Arc;
 //! use std::time::Duration;
 //! use tollkeeper::{
 //!     Attempt, Barrier, Budget, Draft, Engine, Fingerprint, Idempotency, Ledger, LimitId,
@@ -63,7 +70,7 @@
 //! // `Sqlite::open("usage.sqlite")?` or `Postgres::connect(url)?` in place of the two in memory.
 //! let ledger = Ledger::builder(&engine).start(MemoryLedger::default())?;
 //! let keys = Idempotency::builder(|task| { tokio::spawn(task); }).start(MemoryKeys::new(10_000))?;
-//! let barrier = Arc::new(Barrier::builder(|task| { tokio::spawn(task); }).start()?);
+//! let barrier = Barrier::builder(|task| { tokio::spawn(task); }).start()?;
 //!
 //! // A request with the key "42" comes, and is sent again by its client.
 //! let scope = Scope::new("tenant-1", "chat", "42")?;
@@ -71,7 +78,7 @@
 //! let asked = Fingerprint::of(&[b"POST", b"/v1/chat/completions", body]);
 //! let (ours, owner) = (ledger.clone(), key.clone());
 //! let execute = move |attempt: Attempt| {
-//!     let (ledger, barrier, key) = (ours.clone(), Arc::clone(&barrier), owner.clone());
+//!     let (ledger, barrier, key) = (ours.clone(), barrier.clone(), owner.clone());
 //!     async move {
 //!         // Nothing is known of what it will cost.
 //!         let answer = barrier.run(&key.clone(), None, move |_permit| async move {

@@ -163,6 +163,10 @@ impl Idempotency {
     /// unavailable: with [`Duration::ZERO`] it is told at once. A waiting claim takes the key
     /// over when it fails, or when its holder's lease runs out. The claim is made whether or not
     /// the future is polled.
+    ///
+    /// A store that hangs, instead of saying that it is unavailable, is waited for as long as it
+    /// bounds its calls, whatever `wait` says: up to a minute or so for those of this crate.
+    /// Dropping the future ends that as well, and withdraws the claim.
     pub fn claim(&self, scope: &Scope, fingerprint: Fingerprint, wait: Duration) -> Claiming {
         let (owed, promised) = promise();
         let (scope, front) = (scope.clone(), self.clone());

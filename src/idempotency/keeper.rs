@@ -10,7 +10,7 @@ use super::desk::{Ask, Desk, End, Waiter};
 use super::front::{Claim, ClaimError};
 use super::key::{Fingerprint, Scope};
 use super::lease::Held;
-use super::pace::{Draws, Steady};
+use super::pace::{Draws, Steady, pause};
 use super::store::KeyStore;
 use super::transition::{KeyAct, KeyOp};
 use crate::ledger::StoreError;
@@ -86,6 +86,13 @@ struct Trouble {
     error: Arc<StoreError>,
 }
 
+/// Nobody prolongs the leases that are out any more.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.held.values().for_each(|held| held.key.lost.set(true));
+    }
+}
+
 impl Keeper {
     pub(super) fn new(
         store: Box<dyn KeyStore>,
@@ -137,13 +144,15 @@ impl Keeper {
     /// Turns until nobody is left who could ask, and then until what was dropped last is ended.
     pub(super) fn keep(mut self) {
         loop {
-            let next = self.turn(SystemClock.now());
-            let idle = next.saturating_since(SystemClock.now());
-            match self.inbox.recv_timeout(idle) {
+            let begun = SystemClock.now();
+            let next = self.turn(begun);
+            match self.inbox.recv_timeout(pause(begun, SystemClock.now(), next)) {
                 Ok(ask) => self.woken_by = Some(ask),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) if self.ends.is_empty() => return,
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(idle),
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(pause(begun, SystemClock.now(), next));
+                }
             }
         }
     }
@@ -163,7 +172,8 @@ impl Keeper {
                     lease_left: self.lease,
                 });
                 desk.waiters.push_back(Waiter { deadline, owed, front });
-                self.poll(id, time);
+                self.poll(id.clone(), time);
+                self.ring_by(&id, deadline);
             }
             Ask::End(end) => {
                 self.release(&(end.scope.clone(), end.holder.attempt));

@@ -104,8 +104,9 @@ impl Lease {
         self.fence() > 1
     }
 
-    /// Whether the lease has run out, as far as is known: another claim has taken over or may do so
-    /// any time. While the store is unavailable it may become untrue again.
+    /// Whether the lease has run out, as far as is known, or its keeper has ended: another claim
+    /// has taken over or may do so any time. While the store is unavailable it may become untrue
+    /// again.
     pub fn is_lost(&self) -> bool {
         self.key.lost.get()
     }
@@ -120,7 +121,8 @@ impl Lease {
     }
 
     /// Ends it without a result: the next claim of the same request executes it again, under the
-    /// same charge.
+    /// same charge. One that was billed is better [completed](Self::complete), with the answer that
+    /// says how it failed: otherwise what its retries cost is charged to nobody.
     pub fn fail(self) -> Ending {
         let act = self.failing();
         self.end(act)

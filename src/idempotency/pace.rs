@@ -25,6 +25,12 @@ impl Steady {
     }
 }
 
+/// How long to sleep until `next` at the end of a turn that began at `begun`. It is not longer
+/// because the clock has stepped back meanwhile.
+pub(super) fn pause(begun: Timestamp, now: Timestamp, next: Timestamp) -> Duration {
+    next.saturating_since(now.max(begun))
+}
+
 /// Random numbers (SplitMix64): for claims' numbers and for jitter, not for secrets.
 pub(super) struct Draws(pub(super) u64);
 
@@ -41,5 +47,18 @@ impl Draws {
     pub(super) fn about(&mut self, time: Duration) -> Duration {
         let parts = u32::try_from(self.number() % 1_024).unwrap_or_default();
         time / 2 + time / 2 * parts / 1_024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_steps_back_during_a_turn_lengthens_no_pause() {
+        let at = Timestamp::from_secs;
+        assert_eq!(pause(at(100), at(103), at(110)), Duration::from_secs(7));
+        assert_eq!(pause(at(100), at(111), at(110)), Duration::ZERO);
+        assert_eq!(pause(at(3_700), at(103), at(3_710)), Duration::from_secs(10));
     }
 }

@@ -106,6 +106,10 @@ impl Idempotency {
     /// The execution is a task of its own, which goes on when this future is dropped. It has its
     /// request charged under [`Attempt::charge`]. If it panics, the key is failed.
     ///
+    /// An execution that failed and was billed all the same ends with `Ok` and the answer that
+    /// says so: that is replayed then. After an `Err` the next call executes the request again,
+    /// under the same charge: what the upstream bills for that is charged to nobody.
+    ///
     /// # Errors
     ///
     /// [`RunError`].

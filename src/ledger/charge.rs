@@ -30,7 +30,8 @@ pub enum Unreserved {
         /// The slots that there are.
         capacity: u64,
     },
-    /// The ledger is closed.
+    /// The ledger is closed, or its store has panicked:
+    /// [`Health::last_error`](crate::Health::last_error) says so.
     #[error("the ledger is closed")]
     Closed,
 }

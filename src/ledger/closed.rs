@@ -13,10 +13,12 @@ pub struct Closed {
     pub unwritten: Vec<Entry>,
     /// What the store would not take, and why.
     pub rejected: Vec<Rejected>,
-    /// Charges that were still open. Those that end now are not recorded.
+    /// Charges that were still open. Those that end now are not recorded. One that ended while the
+    /// ledger was closed may be counted here and be in a list too, or be written.
     pub open_charges: u64,
-    /// Whether the store still had not answered at the deadline. Then what is being written is in
-    /// neither list.
+    /// Whether the store still had not answered at the deadline. Then `unwritten` is empty, though
+    /// nobody knows what becomes of what is being written, and what waits behind it is lost:
+    /// [`Health::queued`](super::Health::queued) says how many both are.
     pub stalled: bool,
     /// Why windows that a change of their limits has moved were not looked for, if the store could
     /// not be read: a restart goes by what the store knows of their ends.

@@ -118,7 +118,8 @@ impl Desk {
         let entry = Entry { record, postings, attempt: self.ids.attempt() };
         let (owed, nulled) = (Some(owed), Nulled::default());
         let pending = Pending { due, owed, since, nulled, unpersisted: None, _slot: slot };
-        self.outbox.send(&self.sender, Box::new(Queued { entry, pending }));
+        // Nobody writes any more: that it is dropped is the answer.
+        drop(self.outbox.send(&self.sender, Box::new(Queued { entry, pending })));
         settling
     }
 }

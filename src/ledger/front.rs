@@ -105,9 +105,9 @@ impl Ledger {
         &self.front.desk
     }
 
-    /// The engine that it records for. What is [reset](Engine::reset), [topped up](Engine::top_up)
-    /// and [overridden](Engine::override_limit) there is known to no store: the ledger does the
-    /// same for good.
+    /// The engine that it records for. What is [reset](Engine::reset), [topped up](Engine::top_up),
+    /// [overridden](Engine::override_limit) and [removed](Engine::remove_owner) there is known to
+    /// no store: the ledger does the same for good.
     pub fn engine(&self) -> &Engine {
         &self.desk().engine
     }
@@ -264,13 +264,20 @@ impl Ledger {
         self.desk().outbox.rejected.lock().iter().map(|(rejected, _)| rejected.clone()).collect()
     }
 
-    /// Queues what was rejected once more, and says how many.
+    /// Queues what was rejected once more, and says how many. Once the ledger is closed, none: they
+    /// stay rejected.
     pub fn retry_rejected(&self) -> usize {
         let Desk { outbox, sender, .. } = self.desk();
         let rejected = std::mem::take(&mut *outbox.rejected.lock());
-        let count = rejected.len();
-        for (Rejected { entry, .. }, pending) in rejected {
-            outbox.send(sender, Box::new(Queued { entry, pending }));
+        let mut count = 0;
+        for (Rejected { entry, error, at }, pending) in rejected {
+            match outbox.send(sender, Box::new(Queued { entry, pending })) {
+                Ok(()) => count += 1,
+                Err(back) => {
+                    let Queued { entry, pending } = *back;
+                    outbox.rejected.lock().push((Rejected { entry, error, at }, pending));
+                }
+            }
         }
         count
     }
@@ -303,6 +310,7 @@ impl Ledger {
         // The writer sees the deadline as soon as the store answers.
         let answer = if sent { closed.wait(Some(at_most + GRACE)).ok() } else { None };
         answer.unwrap_or_else(|| Closed {
+            rejected: self.rejected(),
             open_charges: outbox.open_charges(),
             stalled: sent,
             ..Closed::default()

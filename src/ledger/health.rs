@@ -87,7 +87,8 @@ impl Unpersisted {
     }
 }
 
-/// An entry that the store would not take. What it charges is booked in memory.
+/// An entry that the store would not take. What it charges is booked in memory; what a correction
+/// changes is not.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Rejected {

@@ -3,7 +3,7 @@
 //! A charge takes its slot when it is reserved and keeps it until it is written, so a settlement
 //! never finds the outbox full: only an admission can be refused.
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{SendError, Sender};
 use parking_lot::Mutex;
 
 use super::closed::Closed;
@@ -121,8 +121,8 @@ pub(crate) struct Open(Arc<Outbox>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // Relaxed: a statistic.
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        // Release: after its entry was sent, see `open_charges`.
+        self.0.open.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -169,9 +169,10 @@ impl Outbox {
         Open(Arc::clone(self))
     }
 
+    /// Of a charge that is not counted any more, the entry is in the queue.
     pub(crate) fn open_charges(&self) -> u64 {
-        // Relaxed: a statistic.
-        self.open.load(Ordering::Relaxed)
+        // Acquire, pairs with the Release in `drop`.
+        self.open.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -184,11 +185,19 @@ impl Outbox {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Hands an entry to the writer. One that has gone answers nothing, which is an answer.
-    pub(crate) fn send(&self, sender: &Sender<Message>, queued: Box<Queued>) {
+    /// Hands an entry to the writer. It comes back if that has gone: to drop it is to answer.
+    pub(crate) fn send(
+        &self,
+        sender: &Sender<Message>,
+        queued: Box<Queued>,
+    ) -> Result<(), Box<Queued>> {
         self.count_sent();
-        if sender.send(Message::Entry(queued)).is_err() {
-            self.done(1);
+        match sender.send(Message::Entry(queued)) {
+            Err(SendError(Message::Entry(queued))) => {
+                self.done(1);
+                Err(queued)
+            }
+            _ => Ok(()),
         }
     }
 

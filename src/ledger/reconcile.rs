@@ -117,7 +117,9 @@ impl Ledger {
     /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
     /// each of them learns what the others have spent and granted, and where they have reset a
     /// window: call it every few seconds, and the limits of all of them together are passed by no
-    /// more than what they admit between two calls.
+    /// more than what they admit between two calls that found it quiet. It is not quiet if anything
+    /// was settled while it read: with many limits and steady traffic that may be each time, so
+    /// watch [`Reconciled::quiet`].
     ///
     /// # Several processes
     ///
@@ -242,7 +244,8 @@ impl Ledger {
                 pending.unpersisted.is_some() && !owners.is_gone(&posting.owner, pending.since)
             });
             for posting in booked {
-                *refused.entry(posting_place(posting)).or_default() += posting.amount;
+                let sum: &mut i64 = refused.entry(posting_place(posting)).or_default();
+                *sum = sum.saturating_add(posting.amount);
             }
         }
         refused

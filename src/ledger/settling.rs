@@ -46,7 +46,7 @@ impl Receipt {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The store will not take it. It is booked in memory, and listed in
+    /// The store will not take it. It is booked in memory, unless it is a correction, and listed in
     /// [`Ledger::rejected`](super::Ledger::rejected).
     #[error("the record {} is not written, see the ledger's list of rejected ones: {source}",
         name(*.id))]
@@ -56,8 +56,8 @@ pub enum SettleError {
         /// The store's error, unchanged.
         source: Arc<StoreError>,
     },
-    /// The ledger was closed before it could be written. What
-    /// [`Ledger::close`](super::Ledger::close) returned has it.
+    /// The ledger was closed before it could be written, or its store has panicked. It is in what
+    /// [`Ledger::close`](super::Ledger::close) returns, unless it was settled after that.
     #[error("the ledger was closed before the record {} was written", name(*.id))]
     Closed {
         /// The record. `None` of a reset.

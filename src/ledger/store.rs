@@ -14,7 +14,8 @@ use crate::sync::Arc;
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
-/// Where a ledger is kept. All calls block; several threads may call at the same time.
+/// Where a ledger is kept. All calls block; several threads may call at the same time. One that
+/// panics while it writes ends the ledger: nothing is admitted any more.
 ///
 /// # What every store guarantees
 ///

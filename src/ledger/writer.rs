@@ -315,7 +315,7 @@ impl Writer {
 
     /// The loop of the writer's thread. It ends when the ledger is closed, or when nobody can
     /// queue anything any more and everything is written.
-    pub(crate) fn run(mut self) {
+    fn work(&mut self) {
         loop {
             self.gather();
             let now = SystemClock.now();
@@ -325,7 +325,7 @@ impl Writer {
             }
             if let Some(deadline) = self.closing.as_ref().map(|(deadline, _)| *deadline) {
                 if deadline <= now || (turn.left == 0 && !self.has_to_look()) {
-                    break;
+                    return;
                 }
                 if turn.left == 0 && !self.waits(now) {
                     self.open_moved(now);
@@ -336,12 +336,6 @@ impl Writer {
                 return;
             }
             self.wait(turn.next.or(self.retry_at), now);
-        }
-        let closing = self.closing.take();
-        let closed = self.leave();
-        if let Some((_, owed)) = closing {
-            // Whoever closed it may have given up waiting.
-            let _ = owed.give(closed);
         }
     }
 

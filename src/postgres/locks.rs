@@ -10,6 +10,10 @@
 //!
 //! A lock is a transaction's, so its end, however it comes, is the lock's. Nothing here unlocks, so
 //! no lock can stay behind on a connection that is used again, nor behind a pooler.
+//!
+//! Of one key a pool has one connection: a ticket for a key that is still being released, or whose
+//! wait is being cancelled, waits for that worker. So a process has at most one connection for each
+//! user with a call, and those that idle.
 
 mod keeper;
 mod pool;
@@ -36,7 +40,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// How many connections locks may take, and how they are looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockPool {
-    /// At most so many at once, at least one: one for each lock that is held or waited for. Who
+    /// At most so many at once, at least one: one for each key that is held or waited for. Who
     /// asks for more waits until one is free. 32 by default.
     pub connections: usize,
     /// A lock that is held is looked after so often, and the answer waited for as long: so a lost
@@ -52,8 +56,12 @@ pub struct LockPool {
 /// Its connections are its own ([`LockPool`]), apart from those of [`Postgres`](crate::Postgres): a
 /// lock is held while its holder works with the store. Each that is in use has a thread. Their
 /// `application_name` is `tollkeeper-locks` if the URL names none. A held lock is a transaction
-/// that is idle: `idle_in_transaction_session_timeout` is set to 0 for it, and monitoring will show
-/// it. It holds no snapshot, so it does not hold up vacuum.
+/// that is idle, and monitoring will show it. It holds no snapshot, so it does not hold up vacuum.
+///
+/// A process that dies releases its locks at once. One that stands still, or whose machine or
+/// network is gone without a word, has them released by the server when that has heard nothing for
+/// four times the keep-alive time, and for 5 s at least (`idle_in_transaction_session_timeout`,
+/// whatever the database's own is).
 ///
 /// Works behind a pooler in transaction mode; each held lock then occupies a connection of the
 /// pooler to the server. Connections are without TLS, as those of [`Postgres`](crate::Postgres).

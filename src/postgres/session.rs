@@ -1,5 +1,6 @@
 //! A connection that is made when it is needed, and again after it broke.
 
+use std::io;
 use std::panic;
 use std::thread;
 use std::time::Duration;
@@ -71,7 +72,7 @@ impl Session {
         doing: &'static str,
         work: impl FnOnce(&mut Client) -> Result<T, Failure> + Send,
     ) -> Result<T, StoreError> {
-        aside(|| {
+        let done = aside(|| {
             let mut kept = self.client.lock();
             // Taken out: what panics on the way leaves no connection within a transaction behind.
             let mut client = match kept.take().filter(|client| !client.is_closed()) {
@@ -83,7 +84,8 @@ impl Session {
                 *kept = Some(client);
             }
             done.map_err(|failure| failure.told(doing))
-        })
+        });
+        done.unwrap_or_else(|source| Err(told(doing, source)))
     }
 
     fn connect(&self) -> Result<Client, ::postgres::Error> {
@@ -97,17 +99,36 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(client) = self.client.get_mut().take() {
-            aside(|| drop(client));
+            // Without a thread it is closed by this one.
+            let _ = aside(|| drop(client));
         }
     }
 }
 
 /// Runs the driver on a thread of its own and waits for it: the driver blocks on an async runtime
 /// inside, which panics on a thread that runs another. It takes a few hundredths of the time of a
-/// commit.
-pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| match scope.spawn(work).join() {
-        Ok(done) => done,
+/// commit. A machine that has no thread left is an error, and one that passes.
+pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    beside(thread::Builder::new(), work)
+}
+
+fn beside<T: Send>(thread: thread::Builder, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| match thread.spawn_scoped(scope, work)?.join() {
+        Ok(done) => Ok(done),
         Err(panicked) => panic::resume_unwind(panicked),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_thread_is_an_error_that_passes() {
+        // More than any machine has.
+        let none = thread::Builder::new().stack_size(usize::MAX / 4);
+        let error = beside(none, || ()).expect_err("there is no room for it");
+        assert!(told("working", error).is_transient());
+        assert_eq!(aside(|| 7).expect("a thread"), 7);
+    }
 }

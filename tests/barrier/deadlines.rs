@@ -228,3 +228,31 @@ fn the_timers_thread_ends_with_the_barrier() {
         std::thread::yield_now();
     }
 }
+
+/// A waker that panics, as a runtime's might that has ended.
+struct Panics;
+
+impl std::task::Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("nobody is to be woken here");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_does_not_end_the_timers_thread() {
+    let within = Duration::from_millis(20);
+    let builder = Barrier::builder(Tasks::default().spawn()).wait_at_most(within);
+    let barrier = Arc::new(builder.start().unwrap());
+    let user = user("u1");
+    let _permit = barrier.acquire(&user, None).wait().unwrap();
+    let mut broken = Box::pin(barrier.acquire(&user, None));
+    let waker = std::task::Waker::from(Arc::new(Panics));
+    assert!(broken.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    while barrier.counts().timeouts == 0 {
+        std::thread::yield_now();
+    }
+    let (done, ended) = std::sync::mpsc::channel();
+    let other = Arc::clone(&barrier);
+    std::thread::spawn(move || done.send(is_timeout(&other.acquire(&user, None).wait())));
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true), "a wait has no end");
+}

@@ -216,6 +216,20 @@ fn a_dropped_barrier_ends_the_waits_but_nobody_who_is_inside() {
 }
 
 #[test]
+fn a_clone_is_the_same_barrier_and_the_last_one_ends_the_waits() {
+    let (scene, user) = (scene(), user("u1"));
+    let clone = scene.barrier.clone();
+    let _permit = scene.permit(&user);
+    let mut queued = hand(clone.acquire(&user, None));
+    assert!(queued.waits());
+    assert_eq!(clone.counts(), scene.barrier.counts());
+    drop(scene);
+    assert!(queued.waits());
+    drop(clone);
+    assert!(matches!(queued.ready(), Err(BarrierError::Closed)));
+}
+
+#[test]
 fn threads_wait_for_a_permit_without_a_runtime() {
     let barrier = Barrier::builder(Tasks::default().spawn()).start().unwrap();
     let user = user("u1");

@@ -110,7 +110,9 @@ fn a_lease_whose_keeper_has_ended_says_so() {
     let mut node = Node::new(&store);
     let lease = node.own("k", "b");
     let keys = node.keys.clone();
+    assert!(!lease.is_lost());
     drop(node);
+    assert!(lease.is_lost(), "nobody prolongs it any more");
     assert!(matches!(lease.complete(*b"42").wait(), Err(EndError::Stopped)));
     let claim = keys.claim(&scope("k"), body("b"), secs(9)).wait();
     assert!(matches!(claim, Err(tollkeeper::ClaimError::Stopped)));

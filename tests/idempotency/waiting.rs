@@ -157,3 +157,34 @@ fn different_keys_and_bodies_do_not_wait_for_each_other() {
         assert!(matches!(answered(claim), Ok(Claim::Owned(_))));
     }
 }
+
+#[test]
+fn a_shorter_wait_than_those_before_it_ends_first() {
+    let mut node = Node::new(&Shaky::new(10));
+    let lease = node.own("k", "b");
+    let mut long = node.ask("k", "b", secs(9));
+    let mut short = node.ask("k", "b", secs(5));
+    node.pass(secs(5));
+    in_flight(answered(&mut short));
+    assert!(now_or_never(&mut long).is_none());
+    node.pass(secs(4));
+    in_flight(answered(&mut long));
+    node.complete(lease, "42");
+}
+
+/// A client can send a request as often as it likes: that must not keep the keeper from prolonging
+/// the leases of others. If each arrival looked at all who wait, this would take a minute.
+#[test]
+fn many_who_wait_for_one_key_cost_as_much_each_as_a_few() {
+    let mut node = Node::new(&Shaky::new(10));
+    let lease = node.own("k", "b");
+    let claim = || node.keys.claim(&scope("k"), body("b"), secs(60));
+    let waiting: Vec<_> = (0..40_000).map(|_| claim()).collect();
+    let begun = std::time::Instant::now();
+    node.turn();
+    assert!(begun.elapsed() < secs(5), "{:?}", begun.elapsed());
+    node.complete(lease, "42");
+    for mut waiting in waiting {
+        assert_eq!(replayed(answered(&mut waiting)).as_deref(), Some("42"));
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollkeeper::{Fate, LedgerStore, SettleError, Timestamp};
 
 use crate::kit::{kit, minute, owner};
-use crate::scene::{FORBIDDEN, Fault, draft, open_with, record_id, scene, topology, usage};
+use crate::scene::{FORBIDDEN, Fault, Scene, draft, open_with, record_id, scene, topology, usage};
 
 #[test]
 fn while_the_store_is_down_holds_become_bookings_and_are_written_later() {
@@ -145,6 +145,18 @@ fn what_is_rejected_may_be_taken_away() {
     let health = scene.ledger.health();
     assert_eq!((health.rejected, health.taken, health.unpersisted.entries), (0, 0, 0));
     assert_eq!((scene.memory(), scene.stored()), ([2, 2, 1, 2], [0; 4]));
+}
+
+#[test]
+fn what_is_rejected_stays_so_when_nobody_writes_any_more() {
+    let Scene { ledger, mut writer, kit, .. } = scene();
+    let route = kit.route(&["key:k"]);
+    ledger.record(&route, &usage(2, 2), draft().model(FORBIDDEN)).forget();
+    writer.turn(kit.engine.now());
+    drop(writer);
+    assert_eq!((ledger.retry_rejected(), ledger.rejected().len()), (0, 1));
+    let health = ledger.health();
+    assert_eq!((health.taken, health.queued, health.unpersisted.entries), (1, 0, 1));
 }
 
 /// When a store that does not come back is asked.

@@ -138,6 +138,38 @@ fn what_was_rejected_is_no_drift_until_it_is_taken_away() {
     scene.assert_even([0; 4]);
 }
 
+#[test]
+fn a_correction_that_was_rejected_is_not_booked_before_it_is_written() {
+    let mut scene = scene();
+    drop(scene.charge(&usage(100, 10)));
+    scene.drain();
+    let uncertain = scene.records().remove(0).record.id;
+    scene.store.reject_corrections.store(true, Ordering::Relaxed);
+    let settling = scene.ledger.resolve(uncertain, &usage(60, 4)).unwrap();
+    scene.answer(settling).unwrap_err();
+    assert_eq!((drifts(&scene), drifts(&scene)), (vec![], vec![]));
+    assert_eq!((scene.memory(), scene.stored()), ([100, 10, 1, 100], [100, 10, 1, 100]));
+    scene.store.reject_corrections.store(false, Ordering::Relaxed);
+    assert_eq!(scene.ledger.retry_rejected(), 1);
+    scene.drain();
+    scene.assert_even([60, 4, 1, 60]);
+}
+
+#[test]
+fn what_was_rejected_of_an_owner_that_is_gone_is_not_charged_to_the_next_of_its_name() {
+    let mut scene = scene();
+    scene.charge_as(&usage(9, 9), draft().model(FORBIDDEN)).settle(&usage(2, 2)).forget();
+    scene.drain();
+    scene.ledger.remove_owner(&owner("key:k")).unwrap();
+    topology(&scene.kit);
+    assert_eq!((drifts(&scene), drifts(&scene)), (vec![], vec![]));
+    assert_eq!(scene.memory(), [0, 0, 0, 2]);
+    scene.store.permissive.store(true, Ordering::Relaxed);
+    assert_eq!(scene.ledger.retry_rejected(), 1);
+    scene.drain();
+    scene.assert_even([0, 0, 0, 2]);
+}
+
 /// A process that has reset the money of a key, after both had spent 60.
 fn reset_by_one() -> (Scene, Scene) {
     let mut one = scene();

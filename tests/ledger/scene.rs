@@ -21,6 +21,8 @@ pub enum Fault {
     Before,
     /// It is written, and the answer is lost.
     After,
+    /// Nothing is written, and nothing is answered.
+    Panic,
 }
 
 /// A store in memory that fails as it is told.
@@ -40,6 +42,8 @@ pub struct Faulty {
     pub permissive: AtomicBool,
     /// Whether entries without a record are rejected.
     pub reject_openings: AtomicBool,
+    /// Whether corrections are rejected.
+    pub reject_corrections: AtomicBool,
     /// What happens when totals are read the next time.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// What happens between reading what is granted and telling it, the next time.
@@ -66,6 +70,7 @@ impl Faulty {
         match self.grant_faults.lock().unwrap().pop_front() {
             Some(Fault::Before) => Err(unavailable()),
             Some(Fault::After) => grant().and(Err(unavailable())),
+            Some(Fault::Panic) => panic!("as it was told"),
             None => grant(),
         }
     }
@@ -82,6 +87,7 @@ impl LedgerStore for Faulty {
         let stalled = self.stalled.lock().unwrap();
         drop(self.resumed.wait_while(stalled, |stalled| *stalled).unwrap());
         let fault = self.faults.lock().unwrap().pop_front();
+        assert_ne!(fault, Some(Fault::Panic), "as it was told");
         if fault == Some(Fault::Before) {
             return Err(unavailable());
         }
@@ -95,9 +101,15 @@ impl LedgerStore for Faulty {
                 source: "the model is forbidden".into(),
             });
         }
-        let openings = self.reject_openings.load(Ordering::Relaxed);
-        if openings && group.iter().any(|entry| entry.record.is_none()) {
-            let source = "no openings".into();
+        let unwanted = |entry: &Entry| match &entry.record {
+            None => self.reject_openings.load(Ordering::Relaxed),
+            Some(record) => {
+                let corrections = self.reject_corrections.load(Ordering::Relaxed);
+                corrections && record.outcome == Outcome::Correction
+            }
+        };
+        if group.iter().any(unwanted) {
+            let source = "not wanted".into();
             return Err(StoreError::Rejected { doing: "writing", constraint: None, source });
         }
         let written = self.inner.write(group)?;

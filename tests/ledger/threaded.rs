@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tollkeeper::{Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route};
+use tollkeeper::{
+    Budget, Draft, Engine, Fate, Filter, Ledger, LimitId, OwnerId, Route, SettleError, Unreserved,
+};
 
-use crate::scene::{Fault, Faulty, usage};
+use crate::scene::{FORBIDDEN, Fault, Faulty, Scene, usage};
 
 struct Threaded {
     engine: Engine,
@@ -134,15 +136,71 @@ fn closing_gives_up_at_the_deadline() {
     assert!(settling.wait().is_err());
 
     let scene = threaded();
+    let draft = Draft::new().model(FORBIDDEN);
+    scene.ledger.record(&scene.route, &usage(1, 0), draft).wait().unwrap_err();
+    let groups = scene.store.groups.lock().unwrap().len();
     scene.store.stall(true);
     scene.spend(1).forget();
-    while scene.store.groups.lock().unwrap().is_empty() {
+    while scene.store.groups.lock().unwrap().len() == groups {
         std::thread::yield_now();
     }
     let began = Instant::now();
     let closed = scene.ledger.close(Duration::from_millis(20));
     assert!(closed.stalled && began.elapsed() < Duration::from_secs(20));
+    assert_eq!((closed.rejected.len(), scene.ledger.health().queued), (1, 1));
     scene.store.stall(false);
+}
+
+#[test]
+fn what_ends_while_the_ledger_is_closed_is_told() {
+    for round in 0..2_000 {
+        let Scene { ledger, writer, kit, store } = crate::scene::scene();
+        store.fail(&[Fault::Before]);
+        let route = kit.route(&["key:k"]);
+        // What is left is booked first, which takes its time.
+        for _ in 0..20 {
+            ledger.record(&route, &usage(1, 1), Draft::new()).forget();
+        }
+        let charge = ledger.reserve(&route, &usage(1, 1), Draft::new()).unwrap();
+        let together = std::sync::Barrier::new(2);
+        let closed = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                together.wait();
+                (0..round * 13 % 4_000).for_each(|_| std::hint::spin_loop());
+                charge.settle(&usage(1, 1)).forget();
+            });
+            together.wait();
+            writer.close(kit.engine.now())
+        });
+        assert!(closed.unwritten.len() as u64 + closed.open_charges > 20, "{round}: {closed:?}");
+    }
+}
+
+#[test]
+fn a_store_that_panics_ends_the_ledger_and_nothing_is_forgotten() {
+    let scene = threaded();
+    let open = scene.ledger.reserve(&scene.route, &usage(9, 0), Draft::new()).unwrap();
+    scene.store.fail(&[Fault::Panic]);
+    let first = scene.spend(5);
+    let first_id = first.id();
+    let error = first.wait().unwrap_err();
+    assert!(matches!(error, SettleError::Closed { .. }), "{error}");
+    // Nothing is admitted that could not be recorded.
+    let refused = scene.ledger.reserve(&scene.route, &usage(1, 0), Draft::new()).unwrap_err();
+    assert!(matches!(refused, Unreserved::Closed), "{refused}");
+    let error = scene.ledger.health().last_error.unwrap();
+    assert!(error.contains("panicked"), "{error}");
+    // What was admitted before is charged.
+    let second = open.settle(&usage(7, 0));
+    let second_id = second.id();
+    second.wait().unwrap_err();
+    assert_eq!((scene.settled(), scene.stored()), (12, 0));
+    assert_eq!(scene.ledger.health().unpersisted.entries, 2);
+
+    let closed = scene.ledger.close(Duration::from_secs(30));
+    assert!(!closed.is_clean());
+    let ids = closed.unwritten.iter().map(|entry| entry.record.as_ref().map(|record| record.id));
+    assert_eq!(ids.collect::<Vec<_>>(), [first_id, second_id]);
 }
 
 #[test]

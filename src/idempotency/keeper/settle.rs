@@ -57,7 +57,8 @@ impl Keeper {
                 self.hold(key);
                 // Whoever has gone returns it, and it fails.
                 drop(waiter.owed.give(Ok(Claim::Owned(lease))));
-                self.poll(id, time.saturating_add(self.lease));
+                self.poll(id.clone(), time.saturating_add(self.lease));
+                self.set_alarm(&id);
             }
             KeyAnswer::InFlight { lease_left, .. } => {
                 desk.lease_left = lease_left;
@@ -116,8 +117,18 @@ impl Keeper {
         let Some(desk) = self.desks.get_mut(&id) else { return };
         self.to_ask.remove(&(desk.poll_at, Due::Desk(id.clone())));
         desk.poll_at = at;
-        self.to_ask.insert((at, Due::Desk(id.clone())));
-        self.set_alarm(&id);
+        self.to_ask.insert((at, Due::Desk(id)));
+    }
+
+    /// Lets a desk look at its deadlines at this one, if not before. That costs the same however
+    /// many wait there.
+    pub(super) fn ring_by(&mut self, id: &DeskId, deadline: Timestamp) {
+        let Some(desk) = self.desks.get_mut(id).filter(|desk| deadline <= desk.give_up_at) else {
+            return;
+        };
+        self.alarms.remove(&(desk.give_up_at, Due::Desk(id.clone())));
+        desk.give_up_at = deadline;
+        self.alarms.insert((deadline, Due::Desk(id.clone())));
     }
 
     /// Sets the alarm of a desk to the deadline that is next. When nobody waits there any more,

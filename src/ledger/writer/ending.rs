@@ -1,5 +1,7 @@
 //! How a writer ends: the store is told of windows that have moved, and what is left is said.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::Writer;
 use crate::ledger::closed::Closed;
 use crate::ledger::opening::{entries, openings};
@@ -7,7 +9,48 @@ use crate::ledger::outbox::Pending;
 use crate::ledger::store::StoreError;
 use crate::time::Timestamp;
 
+/// What [`Health::last_error`](crate::Health::last_error) says of a store that has panicked.
+const PANICKED: &str = "the store panicked: the ledger is closed, and what is settled is kept in \
+    memory until it is told by `close`";
+
 impl Writer {
+    /// The writer's thread.
+    pub(crate) fn run(mut self) {
+        // A store is other people's code.
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.give_up();
+        }
+        let closing = self.closing.take();
+        let closed = self.leave();
+        if let Some((_, owed)) = closing {
+            // Whoever closed it may have given up waiting.
+            let _ = owed.give(closed);
+        }
+    }
+
+    /// Ends after a panic: nothing is admitted any more and nobody waits any longer, but what is
+    /// settled is booked, and kept until the ledger is closed.
+    fn give_up(&mut self) {
+        self.outbox.close();
+        {
+            let mut health = self.outbox.health.lock();
+            health.failures += 1;
+            health.last_error = Some(PANICKED.to_owned());
+        }
+        let mut told = 0;
+        while self.closing.is_none() {
+            for place in told..self.entries.len() {
+                self.book_unwritten(place);
+                self.pending[place].owed = None;
+            }
+            told = self.entries.len();
+            match self.messages.recv() {
+                Ok(message) => self.take_in(message),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Closes the ledger by hand: takes in what is queued, tries once more to write it, and says
     /// what is left. What is settled from now on is not recorded.
     pub fn close(mut self, now: Timestamp) -> Closed {
@@ -46,6 +89,9 @@ impl Writer {
 
     /// What is left, booked as if it were written. Whoever waits for it is told that it is not.
     pub(super) fn leave(mut self) -> Closed {
+        // Counted first: a charge that ends after that is counted, and one that ended before it is
+        // in the queue.
+        let open_charges = self.outbox.open_charges();
         while let Ok(message) = self.messages.try_recv() {
             self.take_in(message);
         }
@@ -56,7 +102,7 @@ impl Writer {
         Closed {
             unwritten: self.entries.into(),
             rejected: rejected.into_iter().map(|(rejected, _)| rejected).collect(),
-            open_charges: self.outbox.open_charges(),
+            open_charges,
             stalled: false,
             unread: self.last.and_then(Result::err),
         }

@@ -23,9 +23,9 @@ pub(super) fn keep(pool: &Pool) {
             continue;
         }
         let ticket = due.remove();
-        let waited = state.waiting.remove(&ticket.number).is_some();
+        let all_in_use = state.expire(&ticket);
         drop(state);
-        let error = if waited {
+        let error = if all_in_use {
             let in_use = format!("all its {} connections are in use", pool.terms.connections);
             LockError::Unavailable(in_use.into())
         } else {

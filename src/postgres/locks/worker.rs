@@ -1,11 +1,13 @@
 //! A thread with a connection, on which one lock at a time is waited for and held.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use ::postgres::error::SqlState;
 use ::postgres::{Client, Config, Error, NoTls};
 
-use super::pool::Pool;
+use super::LONGEST;
+use super::pool::{First, Pool};
 use super::ticket::Ticket;
 use crate::barrier::{LockError, Loss, RemoteGuard};
 use crate::sync::Arc;
@@ -15,6 +17,12 @@ use crate::sync::Arc;
 const SETTINGS: &str = "
     SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
         ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')";
+
+/// A server that has heard nothing of a holder for as long as so many looks take, and for so long
+/// at least, ends its session: the process stands still, or its machine is gone without a word. By
+/// then one that lives has been told of the loss: its own looks were not answered.
+const SILENT: u32 = 4;
+const SILENT_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// A lock that is held, until it is dropped.
 pub(super) struct Held {
@@ -36,20 +44,28 @@ pub(super) fn connect(config: &Config) -> Result<Client, Error> {
 }
 
 /// Serves tickets, until there are none for a while.
-pub(super) fn work(pool: &Arc<Pool>, client: Option<Client>, first: Option<Arc<Ticket>>) {
-    /// Counts down however the thread ends, after its connection is closed.
-    struct Ending<'a>(&'a Arc<Pool>, Option<Client>);
+pub(super) fn work(pool: &Arc<Pool>, first: First) {
+    /// What it has, and the key that it has to do with. Gives both back however the thread ends.
+    struct Ending<'a>(&'a Arc<Pool>, Option<Client>, Option<i64>);
     impl Drop for Ending<'_> {
         fn drop(&mut self) {
             drop(self.1.take());
-            self.0.worker_ended();
+            self.0.worker_ended(self.2);
         }
     }
-    let mut ending = Ending(pool, client);
-    let mut next = first.or_else(|| pool.next());
+    let mut ending = Ending(pool, None, None);
+    let mut next = match first {
+        First::Ticket(ticket) => Some(ticket),
+        First::Idle(client, place) => {
+            ending.1 = Some(*client);
+            pool.idle(place)
+        }
+    };
     while let Some(ticket) = next {
+        ending.2 = Some(ticket.key);
         serve(pool, &mut ending.1, &ticket);
-        next = pool.next();
+        ending.2 = None;
+        next = pool.next(ticket.key);
     }
 }
 
@@ -67,8 +83,9 @@ fn serve(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) {
     let answer = asked.map(|()| Held { loss: loss.clone(), _release: release });
     let granted = answer.is_ok();
     if !ticket.answer(answer) {
-        // The server may be told at any moment to stop whatever this connection does.
-        *kept = None;
+        // The server may be told at any moment to stop whatever this connection does. The lock is
+        // released before the next connection for this key is made.
+        drop(kept.take().and_then(rolled_back));
     } else if granted && !hold(pool, kept, &released) {
         loss.tell();
         *kept = None;
@@ -95,7 +112,7 @@ fn ask(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) -> Result<(), Lo
         if !ticket.begin(client.cancel_token()) {
             return Err(LockError::Timeout);
         }
-        match client.batch_execute(&taking(ticket.key, left.as_micros().div_ceil(1_000))) {
+        match client.batch_execute(&taking(ticket.key, left, pool.terms.keep_alive)) {
             Ok(()) => {
                 *kept = Some(client);
                 return Ok(());
@@ -112,10 +129,13 @@ fn ask(pool: &Pool, kept: &mut Option<Client>, ticket: &Ticket) -> Result<(), Lo
 }
 
 /// What takes a lock, in one message.
-fn taking(key: i64, within_millis: u128) -> String {
+fn taking(key: i64, within: Duration, keep_alive: Duration) -> String {
+    // Zero would be for ever.
+    let within = within.as_micros().div_ceil(1_000).max(1);
+    let silent = keep_alive.saturating_mul(SILENT).clamp(SILENT_AT_LEAST, LONGEST).as_millis();
     format!(
-        "BEGIN; SET LOCAL lock_timeout = {within_millis}; SET LOCAL statement_timeout = 0;
-        SET LOCAL idle_in_transaction_session_timeout = 0;
+        "BEGIN; SET LOCAL lock_timeout = {within}; SET LOCAL statement_timeout = 0;
+        SET LOCAL idle_in_transaction_session_timeout = {silent};
         SELECT pg_catalog.pg_advisory_xact_lock({key})"
     )
 }
@@ -143,4 +163,18 @@ fn rolled_back(mut client: Client) -> Option<Client> {
 
 fn unavailable(error: Error) -> LockError {
     LockError::Unavailable(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wait_is_so_short_that_it_is_for_ever() {
+        let soon = taking(7, Duration::from_nanos(1), Duration::ZERO);
+        assert!(soon.contains("lock_timeout = 1;"), "{soon}");
+        let late = taking(7, LONGEST, Duration::MAX);
+        assert!(late.contains("lock_timeout = 2073600000;"), "{late}");
+        assert!(late.contains("session_timeout = 2073600000;"), "{late}");
+    }
 }
