@@ -35,13 +35,17 @@ pub(crate) struct Books {
     pub(crate) owners: Mutex<Owners>,
     /// Held while what is granted is written, or read, and set; and while an owner is deleted.
     pub(crate) granting: Mutex<()>,
+    /// Held by the writer for a whole turn, so that what is written is also booked for whoever
+    /// holds it to compare the two. Taken before all others.
+    pub(crate) turn: Mutex<()>,
     deletions: AtomicU64,
 }
 
 impl Books {
     pub(crate) fn new(store: Arc<dyn LedgerStore>) -> Self {
         let owners = Mutex::new(Owners::default());
-        Self { store, owners, granting: Mutex::new(()), deletions: AtomicU64::new(0) }
+        let (granting, turn) = (Mutex::new(()), Mutex::new(()));
+        Self { store, owners, granting, turn, deletions: AtomicU64::new(0) }
     }
 
     /// So many owners have been deleted by this process.

@@ -267,7 +267,8 @@ impl Ledger {
     /// Queues what was rejected once more, and says how many. Once the ledger is closed, none: they
     /// stay rejected.
     pub fn retry_rejected(&self) -> usize {
-        let Desk { outbox, sender, .. } = self.desk();
+        let Desk { outbox, sender, books, .. } = self.desk();
+        let _turn = books.turn.lock();
         let rejected = std::mem::take(&mut *outbox.rejected.lock());
         let mut count = 0;
         for (Rejected { entry, error, at }, pending) in rejected {
@@ -285,7 +286,8 @@ impl Ledger {
     /// Takes what was rejected off the list: it is the caller's now. What it charges stays booked
     /// in memory, until [`reconcile`](Self::reconcile) finds that the store has not got it.
     pub fn take_rejected(&self) -> Vec<Rejected> {
-        let outbox = &self.desk().outbox;
+        let Desk { outbox, books, .. } = self.desk();
+        let _turn = books.turn.lock();
         let rejected = std::mem::take(&mut *outbox.rejected.lock());
         let mut health = outbox.health.lock();
         let each = rejected.into_iter().map(|(rejected, pending)| {

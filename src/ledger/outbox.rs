@@ -92,7 +92,7 @@ pub(crate) struct Outbox {
     taken: AtomicU64,
     open: AtomicU64,
     closed: AtomicBool,
-    /// Entries that were sent to the writer, and those it is done with: equal when it is quiet.
+    /// Entries that were sent to the writer, and those it is done with.
     sent: AtomicU64,
     done: AtomicU64,
     /// Held for the time of a few assignments, never while a store is waited for.
@@ -203,23 +203,23 @@ impl Outbox {
 
     /// Takes note of an entry that is on its way.
     pub(crate) fn count_sent(&self) {
-        // AcqRel: before anything that follows from the entry, see `quiet`.
+        // AcqRel: before anything that follows from the entry, see `health`.
         self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes note that the writer is done with entries: written and booked, or rejected.
     pub(crate) fn done(&self, entries: u64) {
-        // AcqRel: after what was booked, see `quiet`.
+        // AcqRel: after what was booked, see `health`.
         self.done.fetch_add(entries, Ordering::AcqRel);
     }
 
-    /// The number of entries so far, if none of them is on its way. If it is the same later, none
-    /// was on its way in between.
-    pub(crate) fn quiet(&self) -> Option<u64> {
-        // Acquire, pairs with the Release in `done` and `send`: `done` first, which is at most
-        // `sent`, so that equal means quiet at the moment of the first load.
-        let done = self.done.load(Ordering::Acquire);
-        (self.sent.load(Ordering::Acquire) == done).then_some(done)
+    /// Whether all that is booked and not written is on the list of what was rejected: what waits
+    /// to be written while the store is in trouble is booked and on no list. The writer stands
+    /// still meanwhile.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let rejected = self.rejected.lock();
+        let booked = rejected.iter().filter(|(_, pending)| pending.unpersisted.is_some()).count();
+        u64::try_from(booked) == Ok(self.health.lock().unpersisted.entries)
     }
 
     pub(crate) fn health(&self) -> Health {

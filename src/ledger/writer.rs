@@ -89,6 +89,8 @@ impl Writer {
     /// Takes in what is queued and writes one group, unless it is too early to ask a store again
     /// that failed. `now` is by the clock that turns it, and decides about nothing but that.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
+        let books = Arc::clone(&self.books);
+        let _turn = books.turn.lock();
         while let Ok(message) = self.messages.try_recv() {
             self.take_in(message);
         }
@@ -364,7 +366,11 @@ impl Writer {
             None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match message {
-            Ok(message) => self.take_in(message),
+            Ok(message) => {
+                let books = Arc::clone(&self.books);
+                let _turn = books.turn.lock();
+                self.take_in(message);
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.alone = true,
         }

@@ -1,7 +1,7 @@
 //! The same with the writer's thread, on the machine's clock.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tollkeeper::{
@@ -217,4 +217,28 @@ fn what_is_queued_is_written_when_all_handles_are_gone() {
         assert!(Instant::now() < until, "the writer goes on");
         std::thread::yield_now();
     }
+}
+
+/// Under steady traffic it compares each time, and finds nothing: what is written is booked for
+/// whoever compares.
+#[test]
+fn reconciling_compares_while_everybody_settles() {
+    let scene = threaded();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(scene.spend(1).wait().is_ok());
+                }
+            });
+        }
+        for _ in 0..200 {
+            let found = scene.ledger.reconcile().unwrap();
+            assert!(found.quiet && found.drifts.is_empty(), "{found:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(scene.settled() > 0);
+    assert_eq!(i64::try_from(scene.settled()), Ok(scene.stored()));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tollkeeper::{Filter, OwnerId, Reconciled};
+use tollkeeper::{Filter, Outcome, OwnerId, Reconciled, Rejected};
 
 use crate::auditor::{Memory, standing};
 use crate::request::draw_usage;
@@ -321,7 +321,13 @@ impl World {
     pub fn reconcile(&mut self, node: usize) -> Option<Reconciled> {
         let node = self.nodes[node].as_ref().filter(|node| !node.paused)?;
         let gateway = &node.gateway;
-        let quiet = gateway.ledger.health().queued == 0;
+        // What is booked and not written is all on the list of what was rejected.
+        let booked = |rejected: &Rejected| {
+            let outcome = rejected.entry.record.as_ref().map(|record| record.outcome);
+            !matches!(outcome, None | Some(Outcome::Correction | Outcome::Unbilled))
+        };
+        let rejected = gateway.ledger.rejected().iter().filter(|r| booked(r)).count();
+        let quiet = gateway.ledger.health().unpersisted.entries == rejected as u64;
         let found = gateway.ledger.reconcile().ok()?;
         let (home, now) = (gateway.home, gateway.engine.now());
         for drift in &found.drifts {

@@ -7,6 +7,7 @@ use crate::ledger::closed::Closed;
 use crate::ledger::opening::{entries, openings};
 use crate::ledger::outbox::Pending;
 use crate::ledger::store::StoreError;
+use crate::sync::Arc;
 use crate::time::Timestamp;
 
 /// What [`Health::last_error`](crate::Health::last_error) says of a store that has panicked.
@@ -38,10 +39,14 @@ impl Writer {
             health.last_error = Some(PANICKED.to_owned());
         }
         let mut told = 0;
+        let books = Arc::clone(&self.books);
         while self.closing.is_none() {
-            for place in told..self.entries.len() {
-                self.book_unwritten(place);
-                self.pending[place].owed = None;
+            {
+                let _turn = books.turn.lock();
+                for place in told..self.entries.len() {
+                    self.book_unwritten(place);
+                    self.pending[place].owed = None;
+                }
             }
             told = self.entries.len();
             match self.messages.recv() {
@@ -92,6 +97,8 @@ impl Writer {
         // Counted first: a charge that ends after that is counted, and one that ended before it is
         // in the queue.
         let open_charges = self.outbox.open_charges();
+        let books = Arc::clone(&self.books);
+        let _turn = books.turn.lock();
         while let Ok(message) = self.messages.try_recv() {
             self.take_in(message);
         }
