@@ -9,7 +9,7 @@ use crate::engine::{Changes, Engine, Store};
 use crate::entry::{At, Entry};
 use crate::id::{LimitId, OwnerId};
 use crate::snapshot::Beginnings;
-use crate::store::Owner;
+use crate::store::{Owner, draw_birth};
 use crate::sync::Arc;
 
 /// So many owners are put in force between two calls that tell how far it is: some milliseconds.
@@ -177,15 +177,17 @@ fn put_owner(
     limits: Box<[Arc<Entry>]>,
     children: u32,
 ) {
-    let same = |known: Arc<Owner>| {
+    let known = store.owner(owner.id.as_str());
+    let same = |known: &Arc<Owner>| {
         let entries = known.limits.iter().map(Arc::as_ptr);
         known.children == children
             && known.parents == owner.parents
             && entries.eq(limits.iter().map(Arc::as_ptr))
     };
-    if !store.owner(owner.id.as_str()).is_some_and(same) {
-        let parents = owner.parents.clone();
-        changes.set_owner(Owner { parents, limits, children, ..Owner::new(&owner.id) });
+    if !known.as_ref().is_some_and(same) {
+        let (id, parents) = (owner.id.clone(), owner.parents.clone());
+        let born = known.map_or_else(draw_birth, |known| known.born);
+        changes.set_owner(Owner { id, parents, limits, children, born });
     }
 }
 

@@ -346,8 +346,10 @@ impl Engine {
         limits.iter().flat_map(|entry| Shared::booked(entry, &at)).collect()
     }
 
-    pub(crate) fn has_owner(&self, owner: &OwnerId) -> bool {
-        self.shared.store.owner(owner.as_str()).is_some()
+    /// Which one of its id an owner is, if it is there: kept while it is changed, and another
+    /// number once it has been removed and created again, in whatever way.
+    pub(crate) fn owner_born(&self, owner: &OwnerId) -> Option<u32> {
+        self.shared.store.owner(owner.as_str()).map(|owner| owner.born)
     }
 
     /// Whether it is there and no other owner's parent.
@@ -355,8 +357,9 @@ impl Engine {
         self.shared.store.owner(owner.as_str()).is_some_and(|owner| owner.children == 0)
     }
 
-    pub(crate) fn owner_ids(&self) -> Vec<OwnerId> {
-        self.shared.store.owners().iter().map(|owner| owner.id.clone()).collect()
+    /// All owners, each with which one of its id it is.
+    pub(crate) fn owners_born(&self) -> Vec<(OwnerId, u32)> {
+        self.shared.store.owners().iter().map(|owner| (owner.id.clone(), owner.born)).collect()
     }
 }
 

@@ -15,6 +15,7 @@ use super::restore::restore;
 use super::store::{LedgerStore, StoreError};
 use super::writer::Writer;
 use crate::engine::{Engine, StateError};
+use crate::id::OwnerId;
 use crate::sync::Arc;
 
 /// So many owners are registered at a time.
@@ -132,11 +133,12 @@ impl LedgerBuilder {
     ) -> Result<(Ledger, Writer), StartError> {
         let engine = self.engine;
         let books = Arc::new(Books::new(Arc::new(store)));
-        let mut owners = engine.owner_ids();
+        let mut owners = engine.owners_born();
         // In the order of a store's index: in an order of chance each would be another page.
         owners.sort_unstable();
         for chunk in owners.chunks(CHUNK) {
-            books.store.register(chunk)?;
+            let ids: Vec<OwnerId> = chunk.iter().map(|(id, _)| id.clone()).collect();
+            books.store.register(&ids)?;
         }
         books.owners.lock().registered(owners);
         let ids = Arc::new(Ids::new(self.seed));

@@ -183,6 +183,9 @@ impl Ledger {
     /// become NULL, what was granted is gone, records stay. What is in flight is recorded without
     /// it. Created again, it begins at zero. Blocks until the store has done it.
     ///
+    /// It is the owner that this engine has now which is removed: also where another process has
+    /// removed it already, and where it has been created again since.
+    ///
     /// # Errors
     ///
     /// [`RemoveError`]. Nothing was changed.

@@ -1,25 +1,32 @@
 //! Which owners the store knows, and which of them this process has seen deleted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::entry::{Entry, Nulled};
 use crate::id::OwnerId;
 
 /// Kept under a lock from before a group is prepared until it is written, and while an owner is
 /// deleted: so a deletion is either before an entry, which then leaves its owner out, or after it.
+///
+/// What is registered is an owner of the engine, not its id. Another process may have deleted it
+/// since, which nobody tells this one: while the engine has that same owner its references become
+/// NULL, and that is right. If the engine has removed it and created another one of its id, the
+/// store does not know that one yet; taken for known, it would be charged nothing, ever (L5).
 #[derive(Default)]
 pub(crate) struct Owners {
-    registered: HashSet<OwnerId>,
+    /// By its id, which owner it was: see `Engine::owner_born`.
+    registered: HashMap<OwnerId, u32>,
     /// Deletions are counted; each owner's last one by its number.
     deleted: HashMap<OwnerId, u64>,
 }
 
 impl Owners {
-    pub(crate) fn is_registered(&self, owner: &OwnerId) -> bool {
-        self.registered.contains(owner)
+    /// Whether this very owner of its id was registered.
+    pub(crate) fn is_registered(&self, owner: &OwnerId, born: u32) -> bool {
+        self.registered.get(owner) == Some(&born)
     }
 
-    pub(crate) fn registered(&mut self, owners: Vec<OwnerId>) {
+    pub(crate) fn registered(&mut self, owners: impl IntoIterator<Item = (OwnerId, u32)>) {
         self.registered.extend(owners);
     }
 

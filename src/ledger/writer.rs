@@ -2,7 +2,7 @@
 
 mod ending;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -159,17 +159,17 @@ impl Writer {
             pending.nulled.api_key |= nulled.api_key;
             pending.nulled.upstream |= nulled.upstream;
         }
-        // Owners come to exist after the start, and the engine knows them first.
+        // Owners come to exist after the start, or again, and the engine knows them first.
         let records = entries.iter().filter_map(|entry| entry.record.as_ref());
         let references = records.flat_map(|record| [&record.api_key, &record.upstream]).flatten();
-        let is_new = |owner: &&OwnerId| !owners.is_registered(owner);
-        let mut new: Vec<OwnerId> = references.filter(is_new).cloned().collect();
-        new.sort_unstable();
-        new.dedup();
-        new.retain(|owner| self.engine.has_owner(owner));
+        let new = references.filter_map(|owner| {
+            let born = self.engine.owner_born(owner)?;
+            (!owners.is_registered(owner, born)).then(|| (owner.clone(), born))
+        });
+        let new: BTreeMap<OwnerId, u32> = new.collect();
         self.outbox.health.lock().attempts += 1;
         if !new.is_empty() {
-            self.books.store.register(&new)?;
+            self.books.store.register(&new.keys().cloned().collect::<Vec<_>>())?;
             owners.registered(new);
         }
         let written = self.books.store.write(entries)?;

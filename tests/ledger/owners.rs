@@ -1,9 +1,11 @@
 //! Owners are deleted while requests of theirs are in flight, and others come to exist.
 
+use std::sync::Arc;
+
 use tollkeeper::{Budget, Dimension, Draft, LedgerStore, RemoveError, TopologyError};
 
-use crate::kit::{nanos, owner, per};
-use crate::scene::{Scene, draft, scene, topology, usage};
+use crate::kit::{Kit, kit, nanos, owner, per};
+use crate::scene::{Scene, draft, open, scene, topology, usage};
 
 #[test]
 fn a_reference_that_another_process_deleted_is_not_charged_and_the_rest_is() {
@@ -123,4 +125,80 @@ fn an_owner_that_comes_to_exist_later_is_registered_before_it_is_referred_to() {
     assert!(!receipt.nulled.api_key && receipt.nulled.upstream);
     assert_eq!(scene.history("new", Dimension::Money), [8]);
     assert_eq!(scene.kit.counts("new"), (8, 0));
+}
+
+/// Three processes with a key that may spend 1,000: one removes it from the store, one removes it
+/// from its engine alone and creates it again, and one keeps what it had, but for a change.
+fn created_again_without_the_ledger(
+    create: impl Fn(&Kit),
+    remove: impl Fn(&Kit),
+    change: impl Fn(&Kit),
+) {
+    let store = Arc::default();
+    let process = || {
+        let kit = kit();
+        create(&kit);
+        open(kit, Arc::clone(&store))
+    };
+    let [mut again, mut stale, remover] = [process(), process(), process()];
+    let money =
+        |scene: &Scene| (scene.kit.counts("money"), scene.history("money", Dimension::Money));
+    let first = again.charge(&usage(900, 1)).settle(&usage(900, 1));
+    again.written(first);
+    assert_eq!(money(&again), ((900, 0), vec![900]));
+
+    remover.ledger.remove_owner(&owner("key:k")).unwrap();
+    for change_before in [false, true] {
+        if change_before {
+            change(&stale.kit);
+        }
+        let settling = stale.charge(&usage(900, 1)).settle(&usage(900, 1));
+        let receipt = stale.written(settling);
+        assert!(receipt.nulled.api_key && !receipt.nulled.upstream);
+        assert_eq!(money(&stale), ((0, 0), vec![]));
+    }
+
+    remove(&again.kit);
+    create(&again.kit);
+    assert_eq!(money(&again), ((0, 0), vec![]));
+    let anew = again.charge(&usage(900, 1)).settle(&usage(900, 1));
+    let receipt = again.written(anew);
+    assert!(!receipt.nulled.any());
+    assert_eq!(receipt.record.unwrap().api_key, Some(owner("key:k")));
+    assert_eq!(money(&again), ((900, 0), vec![900]));
+    assert!(again.reserve(&usage(101, 1), draft()).is_err());
+    let rest = again.charge(&usage(100, 1)).settle(&usage(100, 1));
+    again.written(rest);
+    assert_eq!(money(&again), ((1_000, 0), vec![1_000]));
+
+    // Removed here as well, it is the new one that is gone.
+    again.ledger.remove_owner(&owner("key:k")).unwrap();
+    assert_eq!(again.history("money", Dimension::Money), []);
+}
+
+#[test]
+fn an_owner_that_others_deleted_and_the_engine_creates_again_is_charged() {
+    let remove = |kit: &Kit| {
+        kit.engine.remove_owner(&owner("key:k")).unwrap();
+    };
+    let change = |kit: &Kit| {
+        kit.limit("key:k", "more", Budget::new(nanos(5_000), per("1d")));
+        kit.owner("key:k", &[]);
+    };
+    created_again_without_the_ledger(topology, remove, change);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_owner_that_others_deleted_and_a_document_creates_again_is_charged() {
+    let apply = |kit: &Kit, key: &str| {
+        let text = format!("[[owners]]\nid = 'provider:p'\n{key}");
+        kit.engine.apply(&tollkeeper::Config::from_toml(&text).unwrap()).unwrap();
+    };
+    let money = "{ id = 'money', limit = '0.000001', period = '1h' }";
+    let more = "{ id = 'more', limit = '1', period = '1d' }";
+    let key = |budgets: &str| format!("[[owners]]\nid = 'key:k'\nbudgets = [{budgets}]\n");
+    let create = |kit: &Kit| apply(kit, &key(money));
+    let change = |kit: &Kit| apply(kit, &key(&format!("{money}, {more}")));
+    created_again_without_the_ledger(create, |kit| apply(kit, ""), change);
 }
