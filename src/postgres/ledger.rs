@@ -40,6 +40,25 @@ fn delete_from((table, key): (&str, &[&str])) -> String {
     )
 }
 
+/// The planner may believe, of an owner that most records refer to, that it soon finds enough of
+/// them by reading the table from its beginning. Each piece would read further than the one before.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
+
+/// Sets references in a column to NULL, and counts them. Rows are locked as the index has those of
+/// one owner, in the order in which they lie in the table; so two that unlink do not wait for each
+/// other in a circle.
+fn unlink_from(column: &str) -> String {
+    format!(
+        "WITH unlinked AS (
+            UPDATE tollkeeper.records SET {column} = NULL WHERE id = ANY(ARRAY(
+                SELECT id FROM tollkeeper.records WHERE {column} = $1 LIMIT $2
+                FOR NO KEY UPDATE
+            )) RETURNING id
+        )
+        SELECT count(*) FROM unlinked"
+    )
+}
+
 impl LedgerStore for Postgres {
     fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError> {
         check(group)?;
@@ -57,6 +76,26 @@ impl LedgerStore for Postgres {
         self.writing.call("registering owners", |client| {
             client.query_typed(insert, &[(&ids, Type::TEXT_ARRAY)])?;
             Ok(())
+        })
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        let owner = owner.as_str();
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        self.writing.call("unlinking an owner", |client| {
+            let mut transaction = client.transaction()?;
+            transaction.batch_execute(BY_INDEX)?;
+            let mut unlinked = 0;
+            for column in ["api_key", "upstream"] {
+                let left = at_most.saturating_sub_unsigned(unlinked);
+                let params: [super::rows::Param<'_>; 2] =
+                    [(&owner, Type::TEXT), (&left, Type::INT8)];
+                let rows = transaction.query_typed(&unlink_from(column), &params)?;
+                let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+                unlinked += count.unsigned_abs();
+            }
+            transaction.commit()?;
+            Ok(unlinked)
         })
     }
 
