@@ -1,6 +1,6 @@
-//! The ledger's calls, each in one transaction or one statement.
+//! The ledger's calls, each in one transaction or one statement. What reads several statements sees
+//! the database as of one instant.
 
-use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::types::Type;
 
 use super::{Postgres, grants, reading, writing};
@@ -16,7 +16,6 @@ use crate::ledger::{
 use crate::time::Timestamp;
 use crate::units::Dimension;
 
-const READING_TOTALS: &str = "reading totals";
 const READING_RECORDS: &str = "reading records";
 
 /// Of a table: what is an owner's and what is of the pairs with it. No owner's text begins or ends
@@ -142,35 +141,10 @@ impl LedgerStore for Postgres {
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
-        // From the last (limit, dimension) to the one before it, by the primary key: so the first
-        // row found of each is that of the window that began last.
-        let total = reading::TOTAL;
-        let query = format!(
-            "WITH RECURSIVE newest AS (
-                (SELECT {total} FROM tollkeeper.totals
-                 ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1)
-                UNION ALL
-                SELECT next.* FROM newest CROSS JOIN LATERAL (
-                    SELECT {total} FROM tollkeeper.totals AS before
-                    WHERE (before.limit_id, before.dimension)
-                        < (newest.limit_id, newest.dimension)
-                    ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1
-                ) AS next
-            )
-            SELECT {total} FROM newest WHERE window_end > $1 OR window_end = {never}
-            ORDER BY limit_id, dimension",
-            never = i64::MAX
-        );
-        let now = instant(now);
-        let mut found = Vec::new();
-        self.reading.call(READING_TOTALS, |client| {
-            let mut rows = client.query_typed_raw(&query, [(now, Type::INT8)])?;
-            while let Some(row) = rows.next()? {
-                found.push(reading::total(&row, READING_TOTALS)?);
-            }
-            Ok(())
-        })?;
-        found.into_iter().for_each(each);
+        let found = self
+            .reading
+            .call(reading::READING_TOTALS, |client| reading::open_totals(client, now))?;
+        found.into_iter().rev().for_each(each);
         Ok(())
     }
 
@@ -180,9 +154,9 @@ impl LedgerStore for Postgres {
             reading::TOTAL
         );
         let id = limit.as_str();
-        self.reading.call(READING_TOTALS, |client| {
+        self.reading.call(reading::READING_TOTALS, |client| {
             let rows = client.query_typed(&query, &[(&id, Type::TEXT)])?;
-            rows.iter().map(|row| reading::total(row, READING_TOTALS)).collect()
+            rows.iter().map(|row| reading::total(row, reading::READING_TOTALS)).collect()
         })
     }
 
@@ -190,8 +164,9 @@ impl LedgerStore for Postgres {
         let query = format!("SELECT {} FROM tollkeeper.records WHERE id = $1", reading::RECORD);
         let id = super::rows::uuid(id);
         self.reading.call(READING_RECORDS, |client| {
-            let rows = client.query_typed(&query, &[(&id, Type::UUID)])?;
-            Ok(reading::stored(client, &rows, READING_RECORDS)?.pop())
+            let mut snapshot = reading::snapshot(client)?;
+            let rows = snapshot.query_typed(&query, &[(&id, Type::UUID)])?;
+            Ok(reading::stored(&mut snapshot, &rows, READING_RECORDS)?.pop())
         })
     }
 
@@ -230,8 +205,9 @@ impl LedgerStore for Postgres {
                 (&window_start, Type::INT8),
                 (&at_most, Type::INT8),
             ];
-            let rows = client.query_typed(&query, &params)?;
-            reading::stored(client, &rows, READING_RECORDS)
+            let mut snapshot = reading::snapshot(client)?;
+            let rows = snapshot.query_typed(&query, &params)?;
+            reading::stored(&mut snapshot, &rows, READING_RECORDS)
         })
     }
 
