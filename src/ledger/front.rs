@@ -328,7 +328,7 @@ impl Ledger {
     }
 }
 
-/// So many references to an owner that is removed are made NULL at a time: in a good tenth of a
+/// So many references to an owner that is removed are made NULL at a time: in a few tenths of a
 /// second, in which others who write to the store may have to wait.
 const UNLINKED: usize = 5_000;
 
