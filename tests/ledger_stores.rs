@@ -57,6 +57,7 @@ macro_rules! every_store {
                 before_tells_what_was_null_then,
                 deleting_an_owner_takes_its_totals,
                 deleting_a_member_takes_the_totals_of_its_pairs,
+                unlinking_is_bounded_and_takes_nothing_else,
                 deleting_nobody_says_so,
                 what_comes_again_begins_at_zero,
                 the_last_window_that_is_left_is_the_open_one;

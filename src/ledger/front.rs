@@ -68,10 +68,12 @@ pub(crate) struct Front {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RemoveError {
-    /// The engine does not remove it. Nothing was changed.
+    /// The engine does not remove it. Nothing was changed, unless it gained a child meanwhile: then
+    /// references to it may be NULL already.
     #[error(transparent)]
     Engine(#[from] TopologyError),
-    /// The store did not delete it. Nothing was changed.
+    /// The store did not delete it. References to it may be NULL already in some records, nothing
+    /// else was changed.
     #[error("removing {owner}: {source}")]
     Store {
         /// The owner.
@@ -181,22 +183,30 @@ impl Ledger {
 
     /// Removes an owner from the store and from the engine, with its limits: references to it
     /// become NULL, what was granted is gone, records stay. What is in flight is recorded without
-    /// it. Created again, it begins at zero. Blocks until the store has done it.
+    /// it. Created again, it begins at zero. Blocks until the store has done it; what is written
+    /// meanwhile waits for the end of that only, however many records refer to the owner.
     ///
     /// It is the owner that this engine has now which is removed: also where another process has
     /// removed it already, and where it has been created again since.
     ///
     /// # Errors
     ///
-    /// [`RemoveError`]. Nothing was changed.
+    /// [`RemoveError`]. The owner and its limits are as they were, but references to it may be NULL
+    /// already in some records. Calling it again goes on from there.
     pub fn remove_owner(&self, owner: &OwnerId) -> Result<Vec<LimitUsage>, RemoveError> {
         let Desk { engine, books, .. } = self.desk();
+        let failed = |source| RemoveError::Store { owner: owner.clone(), source };
+        // Before anything is locked that others wait for.
+        while engine.is_removable(owner) {
+            if books.store.unlink(owner, UNLINKED).map_err(failed)? < UNLINKED as u64 {
+                break;
+            }
+        }
         let _turn = books.granting.lock();
         let mut owners = books.owners.lock();
         if !engine.is_removable(owner) {
             return Ok(engine.remove_owner(owner)?);
         }
-        let failed = |source| RemoveError::Store { owner: owner.clone(), source };
         books.store.delete(owner).map_err(failed)?;
         let removed = engine.remove_owner(owner);
         owners.deleted(owner, books.count_deletion());
@@ -322,6 +332,10 @@ impl Ledger {
         })
     }
 }
+
+/// So many references to an owner that is removed are made NULL at a time: in a few tenths of a
+/// second, in which others who write to the store may have to wait.
+const UNLINKED: usize = 5_000;
 
 /// So much longer than the writer the one waits who closes it.
 const GRACE: Duration = Duration::from_millis(100);

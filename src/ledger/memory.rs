@@ -18,7 +18,8 @@ use crate::units::Dimension;
 /// A ledger that is gone with the process. In everything else it does what the durable ones do,
 /// under one lock: transactions, references, totals.
 ///
-/// Writing costs a few map insertions; deleting an owner and purging look at every record.
+/// Writing costs a few map insertions; deleting an owner,
+/// unlinking it and purging look at every record.
 ///
 /// ```
 /// use tollkeeper::{LedgerStore, MemoryLedger, RecordId};
@@ -74,6 +75,14 @@ impl LedgerStore for MemoryLedger {
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
         self.tables.lock().owners.extend(owners.iter().cloned());
         Ok(())
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        let mut tables = self.tables.lock();
+        let records = tables.records.values_mut().map(|row| &mut row.stored.record);
+        let references = records.flat_map(|record| [&mut record.api_key, &mut record.upstream]);
+        let unlinked = references.filter_map(|reference| reference.take_if(|of| of == owner));
+        Ok(unlinked.take(at_most).count() as u64)
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {

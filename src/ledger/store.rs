@@ -58,9 +58,22 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// [`StoreError`]; then none is registered.
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError>;
 
+    /// Sets at most `at_most` references to an owner, as api key or as upstream, to NULL in the
+    /// records that are there, in one transaction, and says how many: fewer than that only when no
+    /// record refers to it any more. Nothing else is changed: the owner stays registered, and
+    /// records that refer to it may still be written. Called before [`delete`](Self::delete) until
+    /// it says fewer, it leaves to that one, which everybody waits for, only a few records.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: then none of these is NULL, or all (an acknowledgement may be lost); those
+    /// of the calls before stay so.
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError>;
+
     /// Deletes an owner: references to it become NULL, and the totals of its limits (and of pairs
     /// with it) are deleted, and so is what was granted on them, so that what is created under its
-    /// name later begins at zero. Records and postings stay. Says whether it was registered.
+    /// name later begins at zero. Records and postings stay. Says whether it was registered. One
+    /// transaction, however many records refer to it: [`unlink`](Self::unlink) them first.
     ///
     /// # Errors
     ///
@@ -157,6 +170,10 @@ impl<S: LedgerStore + ?Sized> LedgerStore for Arc<S> {
 
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
         (**self).register(owners)
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        (**self).unlink(owner, at_most)
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {

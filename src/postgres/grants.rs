@@ -4,7 +4,7 @@ use ::postgres::Client;
 use ::postgres::types::Type;
 
 use super::error::Failure;
-use super::reading;
+use super::reading::{self, PIECE};
 use super::rows::{Param, small, uuid};
 use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
@@ -49,7 +49,7 @@ const CLEAR: &str = "
 
 const GRANTS: &str = "
     SELECT limit_id, dimension, owner, credit, instead, until FROM tollkeeper.grants
-    ORDER BY limit_id, dimension";
+    WHERE (limit_id, dimension) > ($1, $2) ORDER BY limit_id, dimension LIMIT $3";
 
 /// Adds a top-up, unless its id is there.
 pub(super) fn top_up(client: &mut Client, top_up: &TopUp) -> Result<Credited, Failure> {
@@ -100,8 +100,20 @@ pub(super) fn set_override(
     Ok(())
 }
 
-/// Reads all that is granted.
+/// Reads all that is granted, in pieces, as of one instant.
 pub(super) fn read(client: &mut Client) -> Result<Vec<Granted>, Failure> {
-    let rows = client.query_typed(GRANTS, &[])?;
-    rows.iter().map(|row| reading::granted(row, READING_GRANTS)).collect()
+    // No limit's id is empty.
+    let mut behind = (String::new(), 0_i16);
+    let mut found = Vec::new();
+    let mut snapshot = reading::snapshot(client)?;
+    loop {
+        let params: [Param<'_>; 3] =
+            [(&behind.0, Type::TEXT), (&behind.1, Type::INT2), (&i64::from(PIECE), Type::INT8)];
+        let rows = snapshot.query_typed(GRANTS, &params)?;
+        for row in &rows {
+            found.push(reading::granted(row, READING_GRANTS)?);
+        }
+        let Some(last) = rows.last() else { return Ok(found) };
+        behind = (last.try_get(0)?, last.try_get(1)?);
+    }
 }

@@ -1,6 +1,6 @@
-//! The ledger's calls, each in one transaction or one statement.
+//! The ledger's calls, each in one transaction or one statement. What reads several statements sees
+//! the database as of one instant.
 
-use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::types::Type;
 
 use super::{Postgres, grants, reading, writing};
@@ -16,7 +16,6 @@ use crate::ledger::{
 use crate::time::Timestamp;
 use crate::units::Dimension;
 
-const READING_TOTALS: &str = "reading totals";
 const READING_RECORDS: &str = "reading records";
 
 /// Of a table: what is an owner's and what is of the pairs with it. No owner's text begins or ends
@@ -40,6 +39,25 @@ fn delete_from((table, key): (&str, &[&str])) -> String {
     )
 }
 
+/// The planner may believe, of an owner that most records refer to, that it soon finds enough of
+/// them by reading the table from its beginning. Each piece would read further than the one before.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
+
+/// Sets references in a column to NULL, and counts them. Rows are locked as the index has those of
+/// one owner, in the order in which they lie in the table; so two that unlink do not wait for each
+/// other in a circle.
+fn unlink_from(column: &str) -> String {
+    format!(
+        "WITH unlinked AS (
+            UPDATE tollkeeper.records SET {column} = NULL WHERE id = ANY(ARRAY(
+                SELECT id FROM tollkeeper.records WHERE {column} = $1 LIMIT $2
+                FOR NO KEY UPDATE
+            )) RETURNING id
+        )
+        SELECT count(*) FROM unlinked"
+    )
+}
+
 impl LedgerStore for Postgres {
     fn write(&self, group: &[Entry]) -> Result<Vec<Written>, StoreError> {
         check(group)?;
@@ -57,6 +75,26 @@ impl LedgerStore for Postgres {
         self.writing.call("registering owners", |client| {
             client.query_typed(insert, &[(&ids, Type::TEXT_ARRAY)])?;
             Ok(())
+        })
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        let owner = owner.as_str();
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        self.writing.call("unlinking an owner", |client| {
+            let mut transaction = client.transaction()?;
+            transaction.batch_execute(BY_INDEX)?;
+            let mut unlinked = 0;
+            for column in ["api_key", "upstream"] {
+                let left = at_most.saturating_sub_unsigned(unlinked);
+                let params: [super::rows::Param<'_>; 2] =
+                    [(&owner, Type::TEXT), (&left, Type::INT8)];
+                let rows = transaction.query_typed(&unlink_from(column), &params)?;
+                let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+                unlinked += count.unsigned_abs();
+            }
+            transaction.commit()?;
+            Ok(unlinked)
         })
     }
 
@@ -103,35 +141,10 @@ impl LedgerStore for Postgres {
     }
 
     fn open_totals(&self, now: Timestamp, each: &mut dyn FnMut(Total)) -> Result<(), StoreError> {
-        // From the last (limit, dimension) to the one before it, by the primary key: so the first
-        // row found of each is that of the window that began last.
-        let total = reading::TOTAL;
-        let query = format!(
-            "WITH RECURSIVE newest AS (
-                (SELECT {total} FROM tollkeeper.totals
-                 ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1)
-                UNION ALL
-                SELECT next.* FROM newest CROSS JOIN LATERAL (
-                    SELECT {total} FROM tollkeeper.totals AS before
-                    WHERE (before.limit_id, before.dimension)
-                        < (newest.limit_id, newest.dimension)
-                    ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1
-                ) AS next
-            )
-            SELECT {total} FROM newest WHERE window_end > $1 OR window_end = {never}
-            ORDER BY limit_id, dimension",
-            never = i64::MAX
-        );
-        let now = instant(now);
-        let mut found = Vec::new();
-        self.reading.call(READING_TOTALS, |client| {
-            let mut rows = client.query_typed_raw(&query, [(now, Type::INT8)])?;
-            while let Some(row) = rows.next()? {
-                found.push(reading::total(&row, READING_TOTALS)?);
-            }
-            Ok(())
-        })?;
-        found.into_iter().for_each(each);
+        let found = self
+            .reading
+            .call(reading::READING_TOTALS, |client| reading::open_totals(client, now))?;
+        found.into_iter().rev().for_each(each);
         Ok(())
     }
 
@@ -141,9 +154,9 @@ impl LedgerStore for Postgres {
             reading::TOTAL
         );
         let id = limit.as_str();
-        self.reading.call(READING_TOTALS, |client| {
+        self.reading.call(reading::READING_TOTALS, |client| {
             let rows = client.query_typed(&query, &[(&id, Type::TEXT)])?;
-            rows.iter().map(|row| reading::total(row, READING_TOTALS)).collect()
+            rows.iter().map(|row| reading::total(row, reading::READING_TOTALS)).collect()
         })
     }
 
@@ -151,8 +164,9 @@ impl LedgerStore for Postgres {
         let query = format!("SELECT {} FROM tollkeeper.records WHERE id = $1", reading::RECORD);
         let id = super::rows::uuid(id);
         self.reading.call(READING_RECORDS, |client| {
-            let rows = client.query_typed(&query, &[(&id, Type::UUID)])?;
-            Ok(reading::stored(client, &rows, READING_RECORDS)?.pop())
+            let mut snapshot = reading::snapshot(client)?;
+            let rows = snapshot.query_typed(&query, &[(&id, Type::UUID)])?;
+            Ok(reading::stored(&mut snapshot, &rows, READING_RECORDS)?.pop())
         })
     }
 
@@ -191,8 +205,9 @@ impl LedgerStore for Postgres {
                 (&window_start, Type::INT8),
                 (&at_most, Type::INT8),
             ];
-            let rows = client.query_typed(&query, &params)?;
-            reading::stored(client, &rows, READING_RECORDS)
+            let mut snapshot = reading::snapshot(client)?;
+            let rows = snapshot.query_typed(&query, &params)?;
+            reading::stored(&mut snapshot, &rows, READING_RECORDS)
         })
     }
 

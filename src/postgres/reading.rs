@@ -4,18 +4,25 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use ::postgres::types::{FromSql, Type};
-use ::postgres::{Client, Row};
+use ::postgres::{Client, IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use super::error::Failure;
+use super::rows::Param;
 use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
-use crate::ledger::columns::{to_any_dimension, to_dimension, to_instant, to_nulled};
+use crate::ledger::columns::{instant, to_any_dimension, to_dimension, to_instant, to_nulled};
 use crate::ledger::{
     Granted, Nulled, Outcome, Posting, RecordId, StoreError, Stored, Total, UsageRecord,
 };
 use crate::time::{Span, Timestamp};
 use crate::units::{Money, Usage};
+
+pub(super) const READING_TOTALS: &str = "reading totals";
+
+/// So many counters are read by one statement, which is then over long before the server would end
+/// it, also if it waits for a slow disk at each of them.
+pub(super) const PIECE: i32 = 2_000;
 
 /// The columns of a record, in the order in which [`stored`] reads them.
 pub(super) const RECORD: &str = "id, api_key, upstream, model, outcome, reason, input_tokens, \
@@ -107,6 +114,59 @@ impl Columns<'_> {
     }
 }
 
+/// What its statements read is of one instant, that of the first. It ends when it is dropped.
+pub(super) fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Failure> {
+    let builder = client.build_transaction().read_only(true);
+    Ok(builder.isolation_level(IsolationLevel::RepeatableRead).start()?)
+}
+
+/// The totals of the windows that began last and are open, the last (limit, dimension) first.
+pub(super) fn open_totals(client: &mut Client, now: Timestamp) -> Result<Vec<Total>, Failure> {
+    // From the last (limit, dimension) to the one before it, by the primary key: so the first row
+    // found of each is that of the window that began last. The last row of a piece says where the
+    // next begins, whether it is open or not.
+    let query = format!(
+        "WITH RECURSIVE newest AS (
+            (SELECT {TOTAL}, 1 AS place FROM tollkeeper.totals
+             WHERE $2 IS NULL OR (limit_id, dimension) < ($2, $3)
+             ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1)
+            UNION ALL
+            SELECT next.*, place + 1 FROM newest CROSS JOIN LATERAL (
+                SELECT {TOTAL} FROM tollkeeper.totals AS before
+                WHERE (before.limit_id, before.dimension) < (newest.limit_id, newest.dimension)
+                ORDER BY limit_id DESC, dimension DESC, window_start DESC LIMIT 1
+            ) AS next WHERE place < $4
+        )
+        SELECT {TOTAL}, is_open, place
+        FROM (SELECT *, window_end > $1 OR window_end = {never} AS is_open FROM newest) AS piece
+        WHERE is_open OR place = $4 ORDER BY place",
+        never = i64::MAX
+    );
+    let now = instant(now);
+    let mut behind: (Option<String>, Option<i16>) = (None, None);
+    let mut found = Vec::new();
+    let mut snapshot = snapshot(client)?;
+    loop {
+        let params: [Param<'_>; 4] = [
+            (&now, Type::INT8),
+            (&behind.0, Type::TEXT),
+            (&behind.1, Type::INT2),
+            (&PIECE, Type::INT4),
+        ];
+        let rows = snapshot.query_typed(&query, &params)?;
+        for row in &rows {
+            if row.try_get(7)? {
+                found.push(total(row, READING_TOTALS)?);
+            }
+        }
+        let Some(last) = rows.last() else { return Ok(found) };
+        if last.try_get::<_, i32>(8)? < PIECE {
+            return Ok(found);
+        }
+        behind = (last.try_get(0)?, last.try_get(1)?);
+    }
+}
+
 /// A row of [`TOTAL`].
 pub(super) fn total(row: &Row, doing: &'static str) -> Result<Total, Failure> {
     Columns { row, doing }.total()
@@ -149,13 +209,13 @@ pub(super) fn nulled(row: &Row, at: usize, doing: &'static str) -> Result<Nulled
 
 /// Rows of [`RECORD`], with their postings.
 pub(super) fn stored(
-    client: &mut Client,
+    snapshot: &mut Transaction<'_>,
     rows: &[Row],
     doing: &'static str,
 ) -> Result<Vec<Stored>, Failure> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let mut postings: HashMap<RecordId, Vec<Posting>> = HashMap::new();
-    for row in client.query_typed(POSTINGS, &[(&ids, Type::UUID_ARRAY)])? {
+    for row in snapshot.query_typed(POSTINGS, &[(&ids, Type::UUID_ARRAY)])? {
         // The same columns, the amount in place of the sum.
         let Total { limit, owner, dimension, window, anchor, settled } = total(&row, doing)?;
         let posting = Posting { limit, owner, dimension, window, anchor, amount: settled };

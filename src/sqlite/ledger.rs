@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 use crate::units::Dimension;
 
 const REGISTERING: &str = "registering owners";
+const UNLINKING: &str = "unlinking an owner";
 const DELETING: &str = "deleting an owner";
 const PURGING: &str = "purging records";
 const READING_TOTALS: &str = "reading totals";
@@ -44,6 +45,23 @@ impl LedgerStore for Sqlite {
                 owners.iter().try_for_each(|owner| insert.execute([owner.as_str()]).map(drop))
             };
             insert().map_err(failed(REGISTERING))
+        })
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        let owner = owner.as_str();
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        in_transaction(&mut self.writer.lock().connection, UNLINKING, |transaction| {
+            let unlink = || {
+                let mut unlinked = 0;
+                for unlink in [UNLINK_API_KEY, UNLINK_UPSTREAM] {
+                    let left = at_most.saturating_sub_unsigned(unlinked);
+                    let mut unlink = transaction.prepare_cached(unlink)?;
+                    unlinked += unlink.execute(params![owner, left])? as u64;
+                }
+                Ok(unlinked)
+            };
+            unlink().map_err(failed(UNLINKING))
         })
     }
 
@@ -242,6 +260,12 @@ pub(super) fn query(filter: &Filter) -> String {
 }
 
 const REGISTER: &str = "INSERT INTO owners (id) VALUES (?1) ON CONFLICT DO NOTHING";
+
+pub(super) const UNLINK_API_KEY: &str = "UPDATE records SET api_key = NULL WHERE seq IN \
+    (SELECT seq FROM records WHERE api_key = ?1 LIMIT ?2)";
+
+pub(super) const UNLINK_UPSTREAM: &str = "UPDATE records SET upstream = NULL WHERE seq IN \
+    (SELECT seq FROM records WHERE upstream = ?1 LIMIT ?2)";
 
 const DELETE_OWNER: &str = "DELETE FROM owners WHERE id = ?1";
 

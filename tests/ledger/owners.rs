@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use tollkeeper::{Budget, Dimension, Draft, LedgerStore, RemoveError, TopologyError};
+use tollkeeper::{
+    Budget, Dimension, Draft, Entry, Filter, LedgerStore, Outcome, RecordId, RemoveError, Stored,
+    TopologyError, Usage, UsageRecord,
+};
 
 use crate::kit::{Kit, kit, nanos, owner, per};
-use crate::scene::{Scene, draft, open, scene, topology, usage};
+use crate::scene::{Scene, draft, open, scene, topology, unavailable, usage};
 
 #[test]
 fn a_reference_that_another_process_deleted_is_not_charged_and_the_rest_is() {
@@ -201,4 +204,78 @@ fn an_owner_that_others_deleted_and_a_document_creates_again_is_charged() {
     let create = |kit: &Kit| apply(kit, &key(money));
     let change = |kit: &Kit| apply(kit, &key(&format!("{money}, {more}")));
     created_again_without_the_ledger(create, |kit| apply(kit, ""), change);
+}
+
+/// Writes so many records of `key:k` beside the ledger.
+fn much_used(scene: &Scene, records: u128) {
+    let record = |number| UsageRecord {
+        id: RecordId::from_u128(number),
+        api_key: Some(owner("key:k")),
+        upstream: Some(owner("provider:p")),
+        model: None,
+        outcome: Outcome::Completed,
+        reason: None,
+        usage: Usage::default(),
+        admitted_at: scene.kit.engine.now(),
+        settled_at: scene.kit.engine.now(),
+        corrects: None,
+    };
+    let entry = |number| Entry { record: Some(record(number)), postings: Vec::new(), attempt: 1 };
+    let group: Vec<Entry> = (1..=records).map(entry).collect();
+    scene.store.register(&[owner("key:k"), owner("provider:p")]).unwrap();
+    assert!(scene.store.write(&group).unwrap().iter().all(|written| !written.nulled.any()));
+}
+
+/// How many records refer to `key:k`, and how many to `provider:p`.
+fn referring(scene: &Scene) -> (usize, usize) {
+    let stored = scene.ledger.records(&Filter::default(), None, usize::MAX).unwrap();
+    let count = |refers: &dyn Fn(&Stored) -> bool| stored.iter().filter(|of| refers(of)).count();
+    (
+        count(&|stored| stored.record.api_key == Some(owner("key:k"))),
+        count(&|stored| stored.record.upstream == Some(owner("provider:p"))),
+    )
+}
+
+#[test]
+fn an_owner_of_many_records_is_removed_in_pieces_beside_which_others_write() {
+    let mut scene = scene();
+    much_used(&scene, 12_000);
+    let settling = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    // The writer has its turn while the first piece is taken, and the owner is there still.
+    let Scene { writer, store, ledger, .. } = scene;
+    let writer = Arc::new(std::sync::Mutex::new(writer));
+    let (turning, now) = (Arc::clone(&writer), scene.kit.engine.now());
+    *store.meanwhile_unlinked.lock().unwrap() = Some(Box::new(move || {
+        turning.lock().unwrap().turn(now);
+        assert!(!settling.wait().unwrap().nulled.any());
+        Ok(())
+    }));
+    ledger.remove_owner(&owner("key:k")).unwrap();
+    assert_eq!(*store.unlinks.lock().unwrap(), [5_000; 3]);
+    let writer = Arc::into_inner(writer).unwrap().into_inner().unwrap();
+    scene = Scene { writer, store, ledger, kit: scene.kit };
+    assert_eq!(referring(&scene), (0, 12_001));
+    assert!(!scene.store.delete(&owner("key:k")).unwrap());
+    assert_eq!(scene.history("money", Dimension::Money), []);
+}
+
+#[test]
+fn a_removal_that_fails_halfway_goes_on_when_it_is_called_again() {
+    let scene = scene();
+    much_used(&scene, 12_000);
+    let fails = Box::new(|| Err(unavailable()));
+    *scene.store.meanwhile_unlinked.lock().unwrap() = Some(fails);
+    let error = scene.ledger.remove_owner(&owner("key:k")).unwrap_err();
+    let RemoveError::Store { .. } = error else { panic!("{error}") };
+    assert_eq!(referring(&scene), (7_000, 12_000));
+    assert_eq!(scene.kit.counts("money"), (0, 0));
+    scene.ledger.remove_owner(&owner("key:k")).unwrap();
+    assert_eq!(referring(&scene), (0, 12_000));
+
+    // What the engine does not remove is not unlinked either.
+    scene.store.unlinks.lock().unwrap().clear();
+    scene.ledger.remove_owner(&owner("team:none")).unwrap_err();
+    topology(&scene.kit);
+    scene.ledger.remove_owner(&owner("team:t")).unwrap_err();
+    assert!(scene.store.unlinks.lock().unwrap().is_empty());
 }

@@ -48,16 +48,22 @@ pub struct Faulty {
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// What happens between reading what is granted and telling it, the next time.
     pub meanwhile_granted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// How many were asked for at most, of each call of `unlink`.
+    pub unlinks: Mutex<Vec<usize>>,
+    /// What happens once the first references are unlinked, and what is said of it.
+    pub meanwhile_unlinked: Mutex<Option<Meanwhile>>,
     /// Whether totals cannot be read.
     pub unreadable: AtomicBool,
     /// So many readings of totals were refused.
     pub unread: AtomicUsize,
 }
 
+type Meanwhile = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
+
 /// The model whose records are rejected.
 pub const FORBIDDEN: &str = "forbidden";
 
-fn unavailable() -> StoreError {
+pub fn unavailable() -> StoreError {
     StoreError::Unavailable { doing: "writing", source: "the disk is on fire".into() }
 }
 
@@ -118,6 +124,13 @@ impl LedgerStore for Faulty {
 
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
         self.inner.register(owners)
+    }
+
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        self.unlinks.lock().unwrap().push(at_most);
+        let meanwhile = self.meanwhile_unlinked.lock().unwrap().take();
+        let unlinked = self.inner.unlink(owner, at_most)?;
+        meanwhile.map_or(Ok(unlinked), |happens| happens().map(|()| unlinked))
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {

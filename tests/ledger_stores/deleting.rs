@@ -139,6 +139,46 @@ pub fn deleting_a_member_takes_the_totals_of_its_pairs(place: &mut impl Place) {
     assert_eq!(stored.postings.len(), owners().count());
 }
 
+pub fn unlinking_is_bounded_and_takes_nothing_else(place: &mut impl Place) {
+    let store = place.store();
+    register(store, &["key:k", "key:j", "provider:p", "provider:q"]);
+    let mut group: Vec<Entry> = (0..7).map(|number| usual(number, "k", "p", 1)).collect();
+    group.extend((7..10).map(|number| usual(number, "j", "q", 1)));
+    // An owner that is both.
+    for number in 10..12 {
+        let mut both = usual(number, "k", "q", 1);
+        both.record.as_mut().expect("a record").upstream = Some(owner("key:k"));
+        group.push(both);
+    }
+    put(store, &group);
+    let before: Vec<_> = (0..12).map(|number| store.record(id(number)).expect("read")).collect();
+    let unlink = |of: &str, at_most| store.unlink(&owner(of), at_most).expect("it is unlinked");
+    let left = |of: &str| {
+        let references = (0..12).flat_map(|number| references(store, number));
+        references.flatten().filter(|found| found == of).count()
+    };
+    assert_eq!(unlink("key:k", 0), 0);
+    assert_eq!(unlink("key:none", 100), 0);
+    assert_eq!(left("key:k"), 11);
+    for (unlinked, still) in [(4, 7), (4, 3), (3, 0), (0, 0)] {
+        assert_eq!((unlink("key:k", 4), left("key:k")), (unlinked, still));
+    }
+    assert_eq!((unlink("provider:p", usize::MAX), left("provider:p")), (7, 0));
+    // What is not a reference to these is as it was, and so is the owner.
+    assert_eq!((left("key:j"), left("provider:q")), (3, 3));
+    for (number, stored) in before.into_iter().enumerate() {
+        let mut stored = stored.expect("it is there");
+        for reference in [&mut stored.record.api_key, &mut stored.record.upstream] {
+            reference.take_if(|of| [owner("key:k"), owner("provider:p")].contains(of));
+        }
+        assert_eq!(store.record(id(number as u128)).expect("read"), Some(stored), "{number}");
+    }
+    assert_eq!(sums(store, "k-tokens"), [(60, 9)]);
+    put(store, &[usual(12, "k", "p", 1)]);
+    assert_eq!(references(store, 12), [Some("key:k".to_owned()), Some("provider:p".to_owned())]);
+    assert!(store.delete(&owner("key:k")).expect("it can be deleted"));
+}
+
 pub fn deleting_nobody_says_so(place: &mut impl Place) {
     let store = place.store();
     assert!(!store.delete(&owner("key:k")).expect("it can be asked for"));

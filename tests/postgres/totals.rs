@@ -98,3 +98,43 @@ fn a_restart_reads_one_row_for_each_counter_however_long_the_history() {
             .all(|two| { (&two[0].limit, two[0].dimension) < (&two[1].limit, two[1].dimension) })
     );
 }
+
+#[test]
+fn a_restart_reads_more_than_one_statement_does() {
+    const COUNTERS: usize = 5_000;
+    let Some(server) = server::shared() else { return };
+    let database = server.database();
+    let store = Postgres::connect(&database).expect("a store");
+    let mut client = server::connect(&database);
+    // Closed are every other counter of the first 2,500 and all behind them, so those too at which
+    // a statement ends.
+    let fill = "
+        INSERT INTO tollkeeper.totals
+        SELECT 'limit' || to_char(l, 'FM0000'), d, w,
+            CASE WHEN l < 1250 AND (l + d) % 2 = 0 THEN 9000 ELSE 10 END, 0, 'team:t', l
+        FROM generate_series(0, 2499) l, generate_series(1, 2) d, generate_series(1, 2) w;
+        INSERT INTO tollkeeper.grants
+        SELECT 'limit' || to_char(l, 'FM0000'), d, 'team:t', l FROM
+            generate_series(0, 2499) l, generate_series(0, 1) d;
+        ANALYZE;";
+    client.batch_execute(fill).expect("filled");
+    let mut found = Vec::new();
+    let now = tollkeeper::Timestamp::from_nanos(4000);
+    store.open_totals(now, &mut |total| found.push(total)).expect("read");
+    assert_eq!(found.len(), COUNTERS / 4);
+    for (number, total) in found.iter().enumerate() {
+        assert_eq!(total.limit.as_str(), format!("limit{number:04}"));
+        assert_eq!(total.settled, i64::try_from(number).expect("few"));
+    }
+    // All are open at an instant before.
+    let mut found = Vec::new();
+    let now = tollkeeper::Timestamp::from_nanos(5);
+    store.open_totals(now, &mut |total| found.push(total)).expect("read");
+    assert_eq!(found.len(), COUNTERS);
+    let keys: Vec<_> = found.iter().map(|total| (total.limit.clone(), total.dimension)).collect();
+    assert!(keys.is_sorted_by(|a, b| a < b));
+    let mut granted = Vec::new();
+    store.grants(&mut |grant| granted.push((grant.limit, grant.dimension))).expect("read");
+    assert_eq!(granted.len(), COUNTERS);
+    assert!(granted.is_sorted_by(|a, b| a < b));
+}

@@ -138,6 +138,10 @@ impl LedgerStore for NodeStore {
         registered
     }
 
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        self.change("unlinking", || self.inner.unlink(owner, at_most))
+    }
+
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         self.change("deleting", || delete(&self.hub, &self.inner, owner))
     }

@@ -99,6 +99,10 @@ impl LedgerStore for Door {
         self.memory.register(owners)
     }
 
+    fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
+        self.memory.unlink(owner, at_most)
+    }
+
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
         self.memory.delete(owner)
     }
