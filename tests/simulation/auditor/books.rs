@@ -181,8 +181,10 @@ impl Books {
         open.map(|(counter, (start, _))| (counter.clone(), start)).collect()
     }
 
+    /// Whose limits anything is counted on. A window that a reset began just before it was heard
+    /// that its owner is gone is one of nothing.
     pub fn owners_with_sums(&self) -> BTreeSet<OwnerId> {
-        let sums = self.sums.values().flat_map(BTreeMap::values);
+        let sums = self.sums.values().flat_map(BTreeMap::values).filter(|sum| sum.settled != 0);
         sums.map(|sum| sum.owner.clone()).collect()
     }
 
