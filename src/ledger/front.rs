@@ -338,7 +338,7 @@ impl Ledger {
 const UNLINKED: usize = 5_000;
 
 /// So much longer than the writer the one waits who closes it.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
