@@ -213,11 +213,14 @@ fn processes_never_have_two_calls_of_one_user_inside() {
             *most = (*most).max(row.get::<_, i64>(0));
         }
     });
-    println!(
+    // Past the capture of the tests.
+    let said = writeln!(
+        std::io::stderr(),
         "{PROCESSES} processes, {USERS} users, {CALLERS} callers each, {ROUNDS} rounds: {told:?}; \
          in {samples} samples a process had at most {most_busy} connections busy for one user, and \
          {most:?} altogether"
     );
+    said.expect("stderr");
     assert_eq!(told.sections, PROCESSES * USERS * CALLERS * ROUNDS);
     assert_eq!(told.overlaps, 0);
     assert!(told.side_by_side > 0, "users do not wait for each other");

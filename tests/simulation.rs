@@ -45,6 +45,7 @@ mod topology;
 #[path = "simulation/world.rs"]
 mod world;
 
+use std::io::Write;
 use std::process::Command;
 
 use auditor::Counts;
@@ -85,7 +86,8 @@ fn fixed_seeds() {
     for seed in from..from + count {
         counts.add(play(seed, false).counts);
     }
-    println!("{counts:?}");
+    let told = writeln!(std::io::stderr(), "seeds {from} to {}: {counts:?}", from + count - 1);
+    told.expect("stderr");
     // Worlds in which nothing happens show nothing.
     assert!(count < SEEDS || counts.never().is_empty(), "never: {:?}", counts.never());
 }
@@ -94,8 +96,10 @@ fn fixed_seeds() {
 fn fresh_seeds() {
     let first = tollkeeper::RecordId::generate().as_u128() % (1 << 40);
     let first = u64::try_from(first).expect("forty bits");
+    // Past the capture of the tests: which they were is worth knowing when they held, too.
+    let told = writeln!(std::io::stderr(), "fresh seeds: {first} to {}", first + FRESH - 1);
+    told.expect("stderr");
     for seed in first..first + FRESH {
-        println!("seed {seed}");
         play(seed, false);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt::Debug;
+use std::io::Write;
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,8 +74,13 @@ impl Run {
 
     pub fn report(&self) {
         let Run { what, work: Work { seed, .. }, round, acknowledged, records, .. } = self;
-        print!("{what}: rounds: {round}, acknowledged: {acknowledged}, ");
-        println!("records: {records}, seed: {seed}");
+        // Past the capture of the tests: what was tried is worth knowing when it held, too.
+        let told = writeln!(
+            std::io::stderr(),
+            "{what}: rounds: {round}, acknowledged: {acknowledged}, records: {records}, \
+             seed: {seed}"
+        );
+        told.expect("stderr");
         assert!(*acknowledged > 0 && records >= acknowledged, "{what}: nothing was settled");
     }
 }

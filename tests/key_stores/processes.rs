@@ -3,6 +3,7 @@
 //! The test binary starts itself again as each of them, with the store in an environment variable.
 
 use std::env;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -93,6 +94,13 @@ fn race(store: &str) {
             other.len()
         );
     }
+    // Past the capture of the tests.
+    let told = writeln!(
+        std::io::stderr(),
+        "{kind}: {} rounds of {PROCESSES} processes for one key",
+        rounds.len()
+    );
+    told.expect("stderr");
     for (owned, in_flight, other, _) in rounds {
         assert_eq!((owned, in_flight, other), (1, PROCESSES - 1, Vec::new()));
     }
