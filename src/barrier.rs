@@ -50,7 +50,6 @@ mod queue;
 mod room;
 mod section;
 mod timer;
-mod wait;
 
 use std::fmt;
 use std::future::Future;
@@ -64,8 +63,8 @@ pub use queue::BarrierCounts;
 pub use section::Section;
 pub use timer::BarrierTimer;
 
+use crate::task::{Spawn, Task};
 use room::Room;
-use section::{Spawn, Task};
 
 use crate::id::OwnerId;
 use crate::sync::Arc;

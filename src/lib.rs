@@ -78,6 +78,8 @@ mod store;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod barrier;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod draws;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod idempotency;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod ledger;
@@ -87,6 +89,8 @@ mod postgres;
 mod promise;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 mod sqlite;
+#[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
+mod task;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;

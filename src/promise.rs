@@ -5,13 +5,12 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::mpsc::{self, SyncSender};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oneshot::RecvTimeoutError;
 
-use crate::sync::Arc;
+use crate::task::block_on;
 
 /// The right to give the answer, once.
 pub(crate) struct Owed<T>(oneshot::Sender<T>);
@@ -56,7 +55,10 @@ impl<T> Owed<T> {
 impl<T> Promise<T> {
     /// Blocks the thread until the answer comes, for so long at most.
     pub(crate) fn wait(&mut self, at_most: Option<Duration>) -> Result<T, Unanswered> {
-        let Side::Blocking(receiver) = &self.0 else { return self.wait_polled(at_most) };
+        let Side::Blocking(receiver) = &self.0 else {
+            // It was polled before: what a task gave up waiting for.
+            return block_on(&mut *self, at_most).unwrap_or(Err(Unanswered::Late));
+        };
         let answer = match at_most {
             Some(time) => receiver.recv_timeout(time),
             None => receiver.recv_ref().map_err(|_| RecvTimeoutError::Disconnected),
@@ -72,37 +74,6 @@ impl<T> Promise<T> {
                 Ok(answer)
             }
         }
-    }
-}
-
-impl<T> Promise<T> {
-    /// The same for one that was polled as a future before: what a task gave up waiting for.
-    fn wait_polled(&mut self, at_most: Option<Duration>) -> Result<T, Unanswered> {
-        let (ring, bell) = mpsc::sync_channel(1);
-        let waker = Waker::from(Arc::new(Ring(ring)));
-        loop {
-            if let Poll::Ready(answer) = Pin::new(&mut *self).poll(&mut Context::from_waker(&waker))
-            {
-                return answer;
-            }
-            let rung = match at_most {
-                Some(time) => bell.recv_timeout(time).is_ok(),
-                None => bell.recv().is_ok(),
-            };
-            if !rung {
-                return Err(Unanswered::Late);
-            }
-        }
-    }
-}
-
-/// Wakes a thread that waits for the bell.
-struct Ring(SyncSender<()>);
-
-impl Wake for Ring {
-    fn wake(self: Arc<Self>) {
-        // One ring is enough.
-        let _ = self.0.try_send(());
     }
 }
 
@@ -131,6 +102,7 @@ impl<T> Future for Promise<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::Waker;
 
     fn poll<T>(promise: &mut Promise<T>) -> Poll<Result<T, Unanswered>> {
         Pin::new(promise).poll(&mut Context::from_waker(Waker::noop()))

@@ -39,6 +39,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor { rooms: &["store", "config"], sideways: false },
     Floor { rooms: &["engine"], sideways: false },
+    Floor { rooms: &["task", "draws"], sideways: false },
     Floor { rooms: &["promise"], sideways: false },
     Floor { rooms: &["ledger"], sideways: false },
     Floor { rooms: &["idempotency", "barrier"], sideways: false },

@@ -10,9 +10,9 @@ use super::lock::{LockError, LockKey};
 use super::permit::{Permit, Place, is_inside};
 use super::queue::{End, Over, Refused, Step};
 use super::room::Room;
-use super::wait::wait;
 use crate::id::OwnerId;
 use crate::sync::Arc;
+use crate::task::block_on;
 
 /// A permit to come. It is a future, for any runtime, and a thread may [`wait`](Self::wait) for it.
 /// Dropping it gives up the place in the queue.
@@ -66,7 +66,7 @@ impl Acquire {
     ///
     /// [`BarrierError`], as for the future.
     pub fn wait(self) -> Result<Permit, BarrierError> {
-        wait(self)
+        block_on(self, None).unwrap_or(Err(BarrierError::Closed))
     }
 }
 

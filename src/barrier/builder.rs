@@ -6,10 +6,10 @@ use super::error::BarrierSetupError;
 use super::lock::RemoteLock;
 use super::queue::Queues;
 use super::room::Room;
-use super::section::Spawn;
 use super::timer::{BarrierTimer, Bell};
 use super::{Barrier, BarrierMode, Front};
 use crate::sync::Arc;
+use crate::task::Spawn;
 use crate::time::{Clock, SystemClock};
 
 /// A barrier to be set up. Made by [`Barrier::builder`].

@@ -9,15 +9,9 @@ use std::task::{Context, Poll};
 use super::acquire::Acquire;
 use super::error::BarrierError;
 use super::permit::Permit;
-use super::wait::wait;
 use crate::promise::{Owed, Promise, promise};
 use crate::sync::Arc;
-
-/// What a critical section is spawned as.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// How tasks are spawned.
-pub(super) type Spawn = Arc<dyn Fn(Task) + Send + Sync>;
+use crate::task::{Spawn, block_on};
 
 /// The result to come of a critical section. It is a future, and a thread may
 /// [`wait`](Self::wait) for it.
@@ -55,7 +49,7 @@ impl<T: Send + 'static> Section<T> {
     ///
     /// [`BarrierError`], as for the future.
     pub fn wait(self) -> Result<T, BarrierError> {
-        wait(self)
+        block_on(self, None).unwrap_or(Err(BarrierError::Closed))
     }
 }
 

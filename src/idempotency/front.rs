@@ -17,6 +17,7 @@ use super::store::KeyStore;
 use crate::ledger::{RecordId, StoreError};
 use crate::promise::{Promise, promise};
 use crate::sync::Arc;
+use crate::task::{Spawn, Task};
 
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_MIN: Duration = Duration::from_millis(10);
@@ -24,10 +25,6 @@ const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const TTL_MIN: Duration = Duration::from_millis(1);
 const RESULT_BYTES_MAX: usize = 1 << 20;
-
-/// Work that goes on when whoever asked for it has gone.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Spawn = Box<dyn Fn(Task) + Send + Sync>;
 
 /// Idempotency keys of a gateway: a request that is sent again is executed once.
 ///
@@ -147,14 +144,12 @@ pub struct Claiming(Promise<Result<Claim, ClaimError>>);
 impl Idempotency {
     /// A builder. What [`run`](Self::run) executes goes through `spawn`, so that it goes on when
     /// the client disconnects: `|task| drop(tokio::spawn(task))`, for one.
-    pub fn builder(
-        spawn: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static,
-    ) -> IdempotencyBuilder {
+    pub fn builder(spawn: impl Fn(Task) + Send + Sync + 'static) -> IdempotencyBuilder {
         let terms = Terms { lease: LEASE, ttl: TTL, result_bytes_max: RESULT_BYTES_MAX };
         // Most of the bits of a time-ordered id are drawn at random.
         let drawn = RecordId::generate().as_u128();
         let seed = u64::try_from(drawn & u128::from(u64::MAX)).unwrap_or_default();
-        IdempotencyBuilder { terms, seed, spawn: Box::new(spawn) }
+        IdempotencyBuilder { terms, seed, spawn: Arc::new(spawn) }
     }
 
     /// Claims a key for a request.

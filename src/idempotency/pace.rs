@@ -1,4 +1,4 @@
-//! Time and chance of a keeper.
+//! The time of a keeper.
 
 use std::time::Duration;
 
@@ -29,25 +29,6 @@ impl Steady {
 /// because the clock has stepped back meanwhile.
 pub(super) fn pause(begun: Timestamp, now: Timestamp, next: Timestamp) -> Duration {
     next.saturating_since(now.max(begun))
-}
-
-/// Random numbers (SplitMix64): for claims' numbers and for jitter, not for secrets.
-pub(super) struct Draws(pub(super) u64);
-
-impl Draws {
-    pub(super) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Half of it to all of it, so that those who wait for the same do not ask in step.
-    pub(super) fn about(&mut self, time: Duration) -> Duration {
-        let parts = u32::try_from(self.number() % 1_024).unwrap_or_default();
-        time / 2 + time / 2 * parts / 1_024
-    }
 }
 
 #[cfg(test)]

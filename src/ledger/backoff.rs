@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ids::mix;
+use crate::draws::Draws;
 
 /// The wait after the first failure, before it is drawn.
 const FIRST: Duration = Duration::from_millis(100);
@@ -12,23 +12,20 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 /// Doubles from failure to failure. Of each wait a random half is left out, drawn from a seed, so
 /// that the gateways of a store that comes back do not come all at once.
 pub(crate) struct Backoff {
-    state: u64,
+    draws: Draws,
     failures: u32,
 }
 
 impl Backoff {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed, failures: 0 }
+        Self { draws: Draws(seed), failures: 0 }
     }
 
     /// The wait after one more failure: between a half of the longest one and all of it.
     pub(crate) fn failed(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let half = whole / 2;
-        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-        half + Duration::from_nanos(mix(self.state) % nanos.saturating_add(1))
+        self.draws.about(whole)
     }
 
     pub(crate) fn succeeded(&mut self) {

@@ -1,6 +1,7 @@
 //! Record ids and attempts, drawn from a seed.
 
 use super::record::RecordId;
+use crate::draws::mix;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 
@@ -43,13 +44,6 @@ impl Ids {
 #[allow(clippy::cast_possible_truncation)] // It is what is meant.
 fn halves(number: u128) -> [u64; 2] {
     [(number >> 64) as u64, number as u64]
-}
-
-/// The finalizer of splitmix64: a permutation in which every bit depends on every bit.
-pub(crate) fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }
 
 #[cfg(test)]
