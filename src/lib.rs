@@ -34,6 +34,8 @@
 //! - `serde`: [`Config`] documents and serialisable [`State`].
 //! - `ledger`: usage recorded durably and once; idempotency keys; the cost barrier.
 //! - `sqlite`, `postgres`: where the ledger and the keys are kept, other than in memory.
+//! - `http`: a tower layer that does all of it for a gateway, in [`http`].
+//! - `metrics`, `tracing`: what happens, for the facades of these names.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Much of what is below the loom ceiling is used by what is above it, which is not there then.
@@ -94,6 +96,8 @@ mod task;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
+#[cfg(all(feature = "http", not(tollkeeper_loom)))]
+pub mod http;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

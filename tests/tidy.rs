@@ -44,6 +44,10 @@ const FLOORS: &[Floor] = &[
     Floor { rooms: &["ledger"], sideways: false },
     Floor { rooms: &["idempotency", "barrier"], sideways: false },
     Floor { rooms: &["sqlite", "postgres"], sideways: false },
+    Floor { rooms: &["sse"], sideways: false },
+    Floor { rooms: &["telemetry"], sideways: false },
+    Floor { rooms: &["http"], sideways: false },
+    Floor { rooms: &["openai"], sideways: false },
 ];
 
 /// Rooms that stand on no floor and see the whole house: the front door, its guide, the models.
