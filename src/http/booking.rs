@@ -4,23 +4,37 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use crate::barrier::Permit;
-use crate::ledger::Settling;
+use crate::ledger::{Fate, Ledger, Outcome, Receipt, Settling};
+use crate::promise::{Promise, promise};
 use crate::task::Spawn;
 
-/// A charge that has ended, until its record is durable. Then, and not before, the next request of
-/// a user who stands at the barrier is let in: also if nobody waits here any more.
+/// A charge that has ended, until its record is durable. Only then the next request of a user who
+/// stands at the barrier is let in, also if nobody waits here any more.
 pub(super) struct Booking {
     settling: Option<Settling>,
-    permit: Option<Permit>,
-    spawn: Spawn,
+    resolved: Option<Promise<()>>,
+    rest: Rest,
+    /// `None` where it runs in a task of its own.
+    spawn: Option<Spawn>,
+}
+
+/// What is done when the record is written.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Dropped.
+    pub(super) permit: Option<Permit>,
+    /// Of a record whose id is that of an idempotency key: an earlier attempt may have left one
+    /// that is uncertain, which this one resolves.
+    pub(super) again: Option<Ledger>,
 }
 
 impl Booking {
-    /// `None`: nothing is recorded.
-    pub(super) fn new(settling: Option<Settling>, permit: Option<Permit>, spawn: Spawn) -> Self {
-        Self { settling, permit, spawn }
+    /// Of a settlement, if anything is recorded.
+    pub(super) fn new(settling: Option<Settling>, rest: Rest, spawn: Spawn) -> Self {
+        Self { settling, resolved: None, rest, spawn: Some(spawn) }
     }
 }
 
@@ -29,24 +43,55 @@ impl Future for Booking {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if let Some(settling) = &mut self.settling {
+            let receipt = ready!(Pin::new(settling).poll(context));
+            self.settling = None;
             // A record that is refused is listed by the ledger, and its charge is booked.
-            let _ = ready!(Pin::new(settling).poll(context));
+            if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.again.take()) {
+                self.resolved = resolve(ledger, &receipt);
+            }
         }
-        (self.settling, self.permit) = (None, None);
+        if let Some(resolved) = &mut self.resolved {
+            let _ = ready!(Pin::new(resolved).poll(context));
+            self.resolved = None;
+        }
+        self.rest = Rest::default();
         Poll::Ready(())
     }
 }
 
 impl Drop for Booking {
     fn drop(&mut self) {
-        let (Some(settling), Some(permit)) = (self.settling.take(), self.permit.take()) else {
-            return;
-        };
-        let task = Box::pin(async move {
-            let _ = settling.await;
-            drop(permit);
+        let pending = self.settling.is_some() || self.resolved.is_some();
+        let waited_for = self.rest.permit.is_some() || self.rest.again.is_some();
+        let Some(spawn) = self.spawn.take().filter(|_| pending && waited_for) else { return };
+        let task = Box::pin(Booking {
+            settling: self.settling.take(),
+            resolved: self.resolved.take(),
+            rest: std::mem::take(&mut self.rest),
+            spawn: None,
         });
-        // Without a runtime the task is dropped, and the next one is let in.
-        let _ = catch_unwind(AssertUnwindSafe(|| (self.spawn)(task)));
+        // Where no task can run any more it is dropped, and the next request is let in.
+        let _ = catch_unwind(AssertUnwindSafe(|| spawn(task)));
     }
+}
+
+/// Says what an uncertain record really used, if that is what stands in the way of this one. It
+/// blocks, so it has a thread.
+fn resolve(ledger: Ledger, receipt: &Receipt) -> Option<Promise<()>> {
+    let record = receipt.record.as_ref().filter(|_| receipt.fate == Fate::Duplicate)?;
+    if record.outcome == Outcome::Uncertain {
+        return None;
+    }
+    let (id, used) = (record.id, record.usage);
+    let (owed, resolved) = promise();
+    let work = move || {
+        // Refused where it was not uncertain, or is resolved: it was charged already.
+        if let Ok(settling) = ledger.resolve(id, &used) {
+            let _ = settling.wait();
+        }
+        let _ = owed.give(());
+    };
+    // Without a thread the record stays uncertain, and what was held stays charged.
+    thread::Builder::new().name("tollkeeper-resolve".to_owned()).spawn(work).ok()?;
+    Some(resolved)
 }

@@ -3,6 +3,7 @@
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
+use super::booking::Rest;
 use super::fare::{Fare, priced};
 use super::passage::Passage;
 use super::quota;
@@ -40,7 +41,8 @@ impl Passage {
             Ok(charge) => {
                 report.decided(Decided::Admitted);
                 let spawn = Arc::clone(&booth.spawn);
-                Ok((Fare::new(charge, price, permit, spawn, asked.operation), route))
+                let rest = Rest { permit, again: id.map(|_| booth.ledger.clone()) };
+                Ok((Fare::new(charge, price, rest, spawn, asked.operation), route))
             }
             Err(Unreserved::Denied(denied)) => {
                 report.decided(Decided::Denied(&denied));

@@ -2,20 +2,19 @@
 
 use http::StatusCode;
 
-use super::booking::Booking;
-use crate::barrier::Permit;
+use super::booking::{Booking, Rest};
 use crate::ledger::Charge;
 use crate::task::Spawn;
 use crate::telemetry::{Ended, Phase, Stopwatch, ended};
 use crate::units::{Money, Price, Usage};
 
 /// What an admitted request owes: its charge, the price it was estimated by and is settled by, and
-/// its permit. One that is dropped after its dispatch is charged what it held.
+/// what waits for its record. One that is dropped after its dispatch is charged what it held.
 pub(super) struct Fare {
     /// `None` once it has ended.
     charge: Option<Charge>,
     price: Option<Price>,
-    permit: Option<Permit>,
+    rest: Rest,
     spawn: Spawn,
     operation: &'static str,
     watch: Stopwatch,
@@ -38,12 +37,12 @@ impl Fare {
     pub(super) fn new(
         charge: Charge,
         price: Option<Price>,
-        permit: Option<Permit>,
+        rest: Rest,
         spawn: Spawn,
         operation: &'static str,
     ) -> Self {
         let watch = Stopwatch::start();
-        Self { charge: Some(charge), price, permit, spawn, operation, watch }
+        Self { charge: Some(charge), price, rest, spawn, operation, watch }
     }
 
     /// The upstream is about to be called.
@@ -86,7 +85,7 @@ impl Fare {
         };
         self.watch.took(self.operation, Phase::Upstream);
         ended(self.operation, end, used.as_ref());
-        Booking::new(settling, self.permit.take(), self.spawn.clone())
+        Booking::new(settling, std::mem::take(&mut self.rest), self.spawn.clone())
     }
 }
 

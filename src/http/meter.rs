@@ -20,6 +20,8 @@ pub(super) enum End {
     Billed,
     /// Nothing is charged.
     Unbilled,
+    /// What was held is charged, because nobody knows what was used.
+    Unknown,
 }
 
 /// Reads one response as it passes, and ends its request: once, by what was seen of it.
@@ -165,7 +167,7 @@ fn verdict(
             (Verdict::Unbilled(status), End::Unbilled)
         }
         None if ended && status.is_success() => (Verdict::Uncertain, End::Completed),
-        None => (Verdict::Uncertain, End::Billed),
+        None => (Verdict::Uncertain, End::Unknown),
     }
 }
 
