@@ -94,6 +94,8 @@ async fn the_next_one_waits_for_the_record_though_the_client_has_gone() {
         writer.turn(now());
         until("the second one is called", || upstream.requests().len() == 2).await;
         second.abort();
+        // What it has come to, if it has, is a reply that is open.
+        drop(second);
         until("its end has come", || books.ledger.health().queued == 1).await;
         writer.turn(now());
         books.quiet(2).await;
