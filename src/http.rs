@@ -5,8 +5,10 @@
 //! asked for and was used ([`Protocol`]).
 
 mod caller;
+mod key_field;
 mod protocol;
 mod refusal;
+mod stored;
 
 pub use caller::{Caller, Callers};
 pub use protocol::{Asked, Class, Protocol, UsageReader};
