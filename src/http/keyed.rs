@@ -40,6 +40,7 @@ use super::{Caller, Refusal};
 use crate::idempotency::{Fingerprint, Idempotency, Ran, RunError, Scope};
 use crate::ledger::RecordId;
 use crate::promise::{Owed, promise};
+use crate::telemetry::{self, Keyed as Met};
 
 /// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -48,6 +49,8 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// A key, and what it is for.
 pub(super) struct Keyed {
+    /// For what is reported of it.
+    operation: &'static str,
     scope: Scope,
     fingerprint: Fingerprint,
 }
@@ -60,18 +63,29 @@ impl Keyed {
     /// 400, for a field or a path that cannot be a key's; 500, for a tenant that cannot.
     pub(super) fn of(
         request: &Parts,
-        caller: &Caller,
         body: &[u8],
+        caller: &Caller,
+        operation: &'static str,
+    ) -> Result<Option<Keyed>, Refusal> {
+        let keyed = Keyed::read(request, body, caller, operation);
+        keyed.inspect_err(|_| telemetry::keyed(operation, Met::Malformed))
+    }
+
+    fn read(
+        request: &Parts,
+        body: &[u8],
+        caller: &Caller,
+        operation: &'static str,
     ) -> Result<Option<Keyed>, Refusal> {
         let Some(key) = key_of(&request.headers)? else { return Ok(None) };
         let tenant = caller.tenant.clone().unwrap_or_else(|| caller.key.to_string());
-        let operation = format!("{} {}", request.method, request.uri.path());
+        let route = format!("{} {}", request.method, request.uri.path());
         if Scope::new(&tenant, "any", "any").is_err() {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let message = "the gateway has no usable name for whose Idempotency-Key it is";
             return Err(Refusal::new(status, "unusable_tenant", message).kind("api_error"));
         }
-        let scope = Scope::new(&tenant, &operation, &key).map_err(|error| {
+        let scope = Scope::new(&tenant, &route, &key).map_err(|error| {
             let message = format!("with an Idempotency-Key: {error}");
             Refusal::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", message)
                 .param(key_field::NAME)
@@ -79,7 +93,7 @@ impl Keyed {
         let target = request.uri.path_and_query().map_or("", |target| target.as_str());
         let method = request.method.as_str().as_bytes();
         let fingerprint = Fingerprint::of(&[method, target.as_bytes(), body]);
-        Ok(Some(Keyed { scope, fingerprint }))
+        Ok(Some(Keyed { operation, scope, fingerprint }))
     }
 }
 
@@ -92,7 +106,7 @@ impl Keyed {
 pub(super) async fn once<RB, E, X, F>(
     keys: &Idempotency,
     wait: Duration,
-    Keyed { scope, fingerprint }: Keyed,
+    Keyed { operation, scope, fingerprint }: Keyed,
     execute: X,
 ) -> Result<Response<AnswerBody<RB>>, E>
 where
@@ -105,6 +119,7 @@ where
     let (owed, mut answer) = promise();
     let most = keys.result_bytes_max();
     let mut ran = pin!(keys.run(&scope, fingerprint, wait, move |attempt| async move {
+        telemetry::keyed(operation, Met::Executed);
         let charge = attempt.charge();
         let answer = execute(charge).await.map_err(Some)?;
         hand_out(answer, owed, charge, most).await.ok_or(None)
@@ -114,7 +129,7 @@ where
         let ran = ran.as_mut().poll(context);
         match (Pin::new(&mut answer).poll(context), ran) {
             (Poll::Ready(Ok(answer)), _) => Poll::Ready(Ok(answer)),
-            (_, Poll::Ready(ran)) => Poll::Ready(without_execution(ran)),
+            (_, Poll::Ready(ran)) => Poll::Ready(without_execution(operation, ran)),
             (_, Poll::Pending) => Poll::Pending,
         }
     })
@@ -161,22 +176,27 @@ where
 
 /// What a call is answered that has no answer of its own execution.
 fn without_execution<RB, E>(
+    operation: &'static str,
     ran: Result<Ran, RunError<Option<E>>>,
 ) -> Result<Response<AnswerBody<RB>>, E> {
-    match ran {
-        Ok(Ran::Fresh(kept) | Ran::Replayed(kept)) | Err(RunError::NotCompleted { result: kept, .. }) => {
-            Ok(replay(&kept).unwrap_or_else(refuse))
+    let (met, answer) = match ran {
+        Ok(Ran::Replayed(kept)) => (Some(Met::Replayed), replay(&kept)),
+        // Its answer was handed out before it ended, so these come to nobody.
+        Ok(Ran::Fresh(kept)) | Err(RunError::NotCompleted { result: kept, .. }) => {
+            (None, replay(&kept))
         }
-        Err(RunError::Failed(Some(error))) => Err(error),
-        Err(RunError::Mismatch) => Ok(refuse(mismatch())),
-        Err(RunError::InFlight { .. }) => Ok(refuse(in_flight())),
-        Err(RunError::NotKept { charge }) => Ok(refuse(not_kept(charge))),
-        Err(RunError::Claim(_)) => Ok(refuse(unavailable())),
-        Err(RunError::BrokeOff | RunError::Failed(None)) => Ok(refuse(broke_off())),
-    }
+        Err(RunError::BrokeOff | RunError::Failed(None)) => (None, Err(broke_off())),
+        Err(RunError::Failed(Some(error))) => return Err(error),
+        Err(RunError::NotKept { charge }) => (Some(Met::NotKept), Err(not_kept(charge))),
+        Err(RunError::InFlight { .. }) => (Some(Met::InFlight), Err(in_flight())),
+        Err(RunError::Mismatch) => (Some(Met::Mismatch), Err(mismatch())),
+        Err(RunError::Claim(_)) => (Some(Met::Unavailable), Err(unavailable())),
+    };
+    met.into_iter().for_each(|met| telemetry::keyed(operation, met));
+    Ok(answer.unwrap_or_else(Refusal::into_response).map(AnswerBody::whole))
 }
 
-fn replay<RB>(kept: &[u8]) -> Result<Response<AnswerBody<RB>>, Refusal> {
+fn replay(kept: &[u8]) -> Result<Response<Bytes>, Refusal> {
     let mut answer = stored::read(kept).map_err(|_| {
         let message = "the request with this Idempotency-Key was executed, and the gateway cannot \
                        read the answer that it kept; send a new key to execute it again";
@@ -184,11 +204,7 @@ fn replay<RB>(kept: &[u8]) -> Result<Response<AnswerBody<RB>>, Refusal> {
         final_word(refusal(status, "idempotency_answer_unreadable", message))
     })?;
     answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(answer.map(AnswerBody::whole))
-}
-
-fn refuse<RB>(refusal: Refusal) -> Response<AnswerBody<RB>> {
-    refusal.into_response().map(AnswerBody::whole)
+    Ok(answer)
 }
 
 fn mismatch() -> Refusal {
