@@ -7,18 +7,23 @@
 mod body;
 mod booking;
 mod caller;
+mod correction;
 mod entrance;
 mod fare;
 mod forwarded;
 mod intake;
+mod key_field;
+mod keyed;
 mod layer;
 mod meter;
 mod passage;
 mod protocol;
 mod quota;
 mod refusal;
+mod relay;
 mod report;
 mod service;
+mod stored;
 mod upstream;
 
 pub use body::AnswerBody;

@@ -1,6 +1,5 @@
 //! The body of an answer on its way to the client.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::meter::{End, Meter};
+use super::relay::{BoxError, Relayed};
 
-type BoxError = Box<dyn Error + Send + Sync>;
 type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
 pin_project! {
@@ -30,6 +29,7 @@ pin_project! {
     #[project = Projected]
     enum Form<B> {
         Whole { bytes: Bytes },
+        Relayed { relayed: Relayed },
         Passing {
             #[pin]
             body: B,
@@ -48,6 +48,11 @@ impl<B> AnswerBody<B> {
         Self { form: Form::Whole { bytes } }
     }
 
+    /// An answer that is metered where it comes from.
+    pub(super) fn relayed(relayed: Relayed) -> Self {
+        Self { form: Form::Relayed { relayed } }
+    }
+
     /// An answer that is not metered, or not any more.
     pub(super) fn untouched(body: B, end: Option<End>) -> Self {
         Self { form: Form::Passing { body, meter: None, held: None, end } }
@@ -63,6 +68,7 @@ impl<B> AnswerBody<B> {
     pub(super) fn end(&self) -> Option<End> {
         match &self.form {
             Form::Whole { .. } => Some(End::Unbilled),
+            Form::Relayed { .. } => None,
             Form::Passing { meter: Some(meter), .. } => meter.end(),
             Form::Passing { end, .. } => *end,
         }
@@ -81,6 +87,7 @@ where
         match self.project().form.project() {
             Projected::Whole { bytes } if bytes.is_empty() => Poll::Ready(None),
             Projected::Whole { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Projected::Relayed { relayed } => Pin::new(relayed).poll_frame(context),
             Projected::Passing { body, meter: None, .. } => {
                 body.poll_frame(context).map(|next| next.map(|frame| frame.map_err(Into::into)))
             }
@@ -100,6 +107,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.form {
             Form::Whole { bytes } => bytes.is_empty(),
+            Form::Relayed { relayed } => relayed.is_end_stream(),
             Form::Passing { meter: Some(meter), .. } if !meter.is_over() => false,
             Form::Passing { body, .. } => body.is_end_stream(),
         }
@@ -108,6 +116,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.form {
             Form::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Form::Relayed { relayed } => relayed.size_hint(),
             Form::Passing { body, held, .. } => {
                 let held = held.iter().flatten().flatten().filter_map(Frame::data_ref);
                 longer(body.size_hint(), held.map(|bytes| bytes.len() as u64).sum())

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::thread;
 
+use super::correction::correct;
 use crate::barrier::Permit;
-use crate::ledger::{Fate, Ledger, Outcome, Receipt, Settling};
-use crate::promise::{Promise, promise};
+use crate::ledger::{Ledger, Settling};
+use crate::promise::Promise;
 use crate::task::Spawn;
 
 /// A charge that has ended, until its record is durable. Only then the next request of a user who
@@ -47,7 +47,7 @@ impl Future for Booking {
             self.settling = None;
             // A record that is refused is listed by the ledger, and its charge is booked.
             if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.again.take()) {
-                self.resolved = resolve(ledger, &receipt);
+                self.resolved = correct(&ledger, &receipt);
             }
         }
         if let Some(resolved) = &mut self.resolved {
@@ -73,25 +73,4 @@ impl Drop for Booking {
         // Where no task can run any more it is dropped, and the next request is let in.
         let _ = catch_unwind(AssertUnwindSafe(|| spawn(task)));
     }
-}
-
-/// Says what an uncertain record really used, if that is what stands in the way of this one. It
-/// blocks, so it has a thread.
-fn resolve(ledger: Ledger, receipt: &Receipt) -> Option<Promise<()>> {
-    let record = receipt.record.as_ref().filter(|_| receipt.fate == Fate::Duplicate)?;
-    if record.outcome == Outcome::Uncertain {
-        return None;
-    }
-    let (id, used) = (record.id, record.usage);
-    let (owed, resolved) = promise();
-    let work = move || {
-        // Refused where it was not uncertain, or is resolved: it was charged already.
-        if let Ok(settling) = ledger.resolve(id, &used) {
-            let _ = settling.wait();
-        }
-        let _ = owed.give(());
-    };
-    // Without a thread the record stays uncertain, and what was held stays charged.
-    thread::Builder::new().name("tollkeeper-resolve".to_owned()).spawn(work).ok()?;
-    Some(resolved)
 }

@@ -16,12 +16,13 @@ use crate::units::Usage;
 pub(super) enum End {
     /// It is whole, and charged.
     Completed,
-    /// It is charged, and it is not whole, or not the upstream's.
+    /// What it used until then is charged, and it is not whole.
     Billed,
+    /// What was held is charged, because nobody knows what was used; and it is not whole, or not
+    /// the upstream's.
+    Unknown,
     /// Nothing is charged.
     Unbilled,
-    /// What was held is charged, because nobody knows what was used.
-    Unknown,
 }
 
 /// Reads one response as it passes, and ends its request: once, by what was seen of it.

@@ -13,10 +13,13 @@ use super::body::AnswerBody;
 use super::caller::Caller;
 use super::fare::{Fare, Verdict};
 use super::forwarded::Forwarded;
+use super::key_field;
+use super::keyed::{Keyed, once};
 use super::layer::Booth;
 use super::meter::{End, Meter};
 use super::protocol::Asked;
 use super::quota;
+use super::relay::BoxError;
 use super::report::{Report, refuse};
 use super::upstream::Upstream;
 use crate::ledger::RecordId;
@@ -36,10 +39,19 @@ impl Passage {
     /// Executes it, once for its idempotency key if it has one.
     pub(super) async fn keyed<S, B, R>(self, inner: S) -> Result<Response<AnswerBody<R>>, S::Error>
     where
-        S: Service<Request<Forwarded<B>>, Response = Response<R>>,
-        R: Body<Data = Bytes>,
+        S: Service<Request<Forwarded<B>>, Response = Response<R>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
     {
-        self.go(inner, None).await
+        let Some((keys, wait)) = self.booth.keys.clone() else { return self.go(inner, None).await };
+        match Keyed::of(&self.parts, &self.received, &self.caller, self.asked.operation) {
+            Ok(None) => self.go(inner, None).await,
+            Ok(Some(key)) => once(&keys, wait, key, |id| self.go(inner, Some(id))).await,
+            Err(refusal) => Ok(refuse(&mut Report::of(self.asked.operation), refusal)),
+        }
     }
 
     /// Admits it and calls the service inside. The record has this id, or a new one.
@@ -57,7 +69,7 @@ impl Passage {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(refuse(&mut report, refusal)),
         };
-        let request = self.request();
+        let request = self.request(id);
         poll_fn(|context| inner.poll_ready(context)).await?;
         fare.dispatch();
         let (mut parts, body) = inner.call(request).await?.into_parts();
@@ -77,8 +89,9 @@ impl Passage {
     }
 
     /// What goes to the service inside. An answer that is compressed could not be read, so none is
-    /// asked for.
-    fn request<B>(&mut self) -> Request<Forwarded<B>> {
+    /// asked for. A key that is honoured here goes on as the id of the record: another caller's is
+    /// another one there too, and each try's the same.
+    fn request<B>(&mut self, id: Option<RecordId>) -> Request<Forwarded<B>> {
         let body = self.asked.body.clone();
         let mut request = Request::new(Forwarded::whole(body.clone()));
         *request.method_mut() = self.parts.method.clone();
@@ -89,6 +102,9 @@ impl Passage {
         let headers = request.headers_mut();
         for name in [ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING] {
             headers.remove(name);
+        }
+        if let Some(key) = id.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
+            headers.insert(key_field::NAME, key);
         }
         if !body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
