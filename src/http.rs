@@ -5,9 +5,13 @@
 //! asked for and was used ([`Protocol`]).
 
 mod caller;
+mod denial;
+mod fields;
 mod protocol;
 mod refusal;
 
 pub use caller::{Caller, Callers};
+pub use denial::{refuse, usual_status};
+pub use fields::put_quota;
 pub use protocol::{Asked, Class, Protocol, UsageReader};
 pub use refusal::Refusal;
