@@ -62,7 +62,8 @@ impl RateLimit {
         self
     }
 
-    /// What it does with a request that does not fit under either. [`Enforcement::Hard`] unless said otherwise.
+    /// What it does with a request that does not fit. [`Enforcement::Hard`] unless said
+    /// otherwise.
     #[must_use]
     pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
         self.enforcement = enforcement;

@@ -323,7 +323,8 @@ impl Entry {
         (held, amount): (u64, u64),
         at: &At,
     ) -> Posted {
-        if done.after.settled >= terms.alarm() {
+        // A total that has not risen calls for nothing, by the gate as well.
+        if amount > 0 && done.after.settled >= terms.alarm() {
             // The thresholds are those of now, not those of the admission.
             if let Some(plan) = &self.cell.load().plan.counters[counter] {
                 self.sound(plan, counter, terms, done.after, at);

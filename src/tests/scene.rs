@@ -111,6 +111,11 @@ pub(super) fn noticed_plan(tokens: u64, percent: u8) -> Arc<Plan> {
     Arc::new(Plan { counters: [Some(Arc::new(counter)), None], ..Plan::clone(&plan) })
 }
 
+/// The same that admits past itself.
+pub(super) fn soft_plan(tokens: u64) -> Arc<Plan> {
+    Arc::new(Plan { enforcement: Enforcement::Soft, ..Plan::clone(&token_plan(tokens)) })
+}
+
 pub(super) fn entry(id: &str, plan: Arc<Plan>) -> Arc<Entry> {
     let owner = OwnerId::new("team", "t").unwrap();
     let zero = Timestamp::UNIX_EPOCH;

@@ -576,7 +576,10 @@ impl Reference {
         let before = self.counter(slot).settled;
         let after = (before + amount).min(SETTLED_MAX.into());
         self.counter_mut(slot).settled = after;
-        self.sound(slot);
+        // A total that has not risen calls for nothing, not even where the limit is zero.
+        if amount > 0 {
+            self.sound(slot);
+        }
         let counter = self.counter(slot);
         let committed = after + self.held(slot, counter.generation);
         let limit = counter.limit(counter.start);
