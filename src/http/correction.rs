@@ -26,7 +26,7 @@ pub(super) fn correct(ledger: &Ledger, receipt: &Receipt) -> Option<Promise<()>>
     let thread = thread::Builder::new().name("tollkeeper-resolve".into());
     let spawned = thread.spawn(move || {
         resolve(&ledger, id, &used);
-        drop(owed.give(()));
+        let _ = owed.give(());
     });
     spawned.is_ok().then_some(done)
 }
