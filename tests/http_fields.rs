@@ -1,5 +1,5 @@
-//! The fields of answers, as a client reads them: a hyper client, a real socket, a hyper server with
-//! the layer in it. The clock stands still unless it is moved, so every number is exact.
+//! The fields of answers, as a client reads them: a hyper client, a real socket, a hyper server
+//! with the layer in it. The clock stands still unless it is moved, so every number is exact.
 #![cfg(feature = "http")]
 
 use std::convert::Infallible;
