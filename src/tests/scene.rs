@@ -7,7 +7,7 @@ use crate::admission::{self, Actual, RefusedBy, Stops};
 use crate::entry::{At, Entry, Notice, Notices};
 use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{CounterPlan, LimitKind, Plan};
+use crate::plan::{CounterPlan, Enforcement, LimitKind, Plan};
 use crate::snapshot::Beginnings;
 use crate::sync::Arc;
 use crate::sync::testing::Unmodelled;
@@ -89,6 +89,7 @@ pub(super) fn rate_plan(tokens: u64, requests: u64) -> Arc<Plan> {
     };
     Arc::new(Plan {
         kind: LimitKind::RateLimit,
+        enforcement: Enforcement::Hard,
         counters: [
             Some(counter(Dimension::Tokens, tokens)),
             Some(counter(Dimension::Requests, requests)),
