@@ -68,6 +68,7 @@ fn name(what: &EventKind) -> &'static str {
     match what {
         EventKind::Threshold { .. } => "threshold",
         EventKind::Exhausted { .. } => "exhausted",
+        EventKind::Passed { .. } => "passed",
         EventKind::WindowClosed { .. } => "window_closed",
         EventKind::Withdrawn { .. } => "withdrawn",
         EventKind::Reset { .. } => "reset",

@@ -92,6 +92,14 @@ pub(super) fn event(event: &Event) {
             held = text(held),
             allowed = text(limit)
         ),
+        EventKind::Passed { requested, settled, held, limit } => tell!(
+            info,
+            "a request passed a limit that does not deny",
+            requested = text(requested),
+            settled = text(settled),
+            held = text(held),
+            allowed = text(limit)
+        ),
         EventKind::WindowClosed { window, total, held } => tell!(
             debug,
             "a window closed",
