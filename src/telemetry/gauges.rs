@@ -72,7 +72,12 @@ pub(super) struct Labelled {
 
 /// One counter of one limit: what the labels say.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Series(LimitId, OwnerId, &'static str);
+struct Series {
+    limit: LimitId,
+    owner: OwnerId,
+    enforcement: &'static str,
+    dimension: &'static str,
+}
 
 impl Labelled {
     pub(super) fn new(at_most: usize) -> Self {
@@ -97,8 +102,12 @@ impl Labelled {
         for usage in fullest.into_values() {
             for counter in &usage.counters {
                 let Some(limit) = counter.limit else { continue };
-                let name = counter.dimension.name();
-                let series = Series(usage.limit.clone(), usage.owner.clone(), name);
+                let series = Series {
+                    limit: usage.limit.clone(),
+                    owner: usage.owner.clone(),
+                    enforcement: usage.enforcement.name(),
+                    dimension: counter.dimension.name(),
+                };
                 series.set(counter, limit);
                 shown.insert(series);
             }
@@ -114,9 +123,9 @@ impl Series {
             Dimension::Money => amount as f64 / NANOS,
             _ => amount as f64,
         };
-        let share = counter.committed() as f64 / limit as f64;
-        // A limit of zero is always full.
-        self.gauge(names::LIMIT_USED, if limit == 0 { share.max(1.0) } else { share });
+        // A limit of zero is always full, and cannot be overshot by any share of it.
+        let share = if limit == 0 { 1.0 } else { counter.committed() as f64 / limit as f64 };
+        self.gauge(names::LIMIT_USED, share);
         self.gauge(names::LIMIT_SETTLED, amount(counter.settled));
         self.gauge(names::LIMIT_HELD, amount(counter.held));
         self.gauge(names::LIMIT_ALLOWED, amount(limit));
@@ -133,11 +142,11 @@ impl Series {
     }
 
     fn gauge(&self, name: &'static str, value: f64) {
-        let Series(limit, owner, dimension) = self;
         let labels = vec![
-            Label::new("limit", limit.to_string()),
-            Label::new("owner", owner.to_string()),
-            Label::from_static_parts("dimension", dimension),
+            Label::new("limit", self.limit.to_string()),
+            Label::new("owner", self.owner.to_string()),
+            Label::from_static_parts("enforcement", self.enforcement),
+            Label::from_static_parts("dimension", self.dimension),
         ];
         gauge!(name, labels).set(value);
     }

@@ -85,10 +85,10 @@ const LIMITS_LABELLED: usize = 100;
 /// | `tollkeeper_barrier_holding` | | calls |
 /// | `tollkeeper_limits` | dimension | counters that have a limit |
 /// | `tollkeeper_limits_full` | dimension | those of which nothing is left |
-/// | `tollkeeper_limit_used_ratio` | limit, owner, dimension | settled and held, by allowed |
-/// | `tollkeeper_limit_settled` | limit, owner, dimension | money in units of the currency |
-/// | `tollkeeper_limit_held` | limit, owner, dimension | the same |
-/// | `tollkeeper_limit_allowed` | limit, owner, dimension | the same |
+/// | `tollkeeper_limit_used_ratio` | limit and others | settled and held, by allowed |
+/// | `tollkeeper_limit_settled` | limit and others | money in units of the currency |
+/// | `tollkeeper_limit_held` | limit and others | the same |
+/// | `tollkeeper_limit_allowed` | limit and others | the same |
 ///
 /// - `operation`: what the protocol calls it, such as `chat.completions`; `unknown` where a request
 ///   was refused before that was known.
@@ -103,6 +103,7 @@ const LIMITS_LABELLED: usize = 100;
 ///   `uncertain`.
 /// - `dimension`: `money`, `tokens`, `requests`, `in_flight`; `none` for a request that was denied
 ///   because its owner is unknown.
+/// - `limit`: with it come `owner`, `enforcement` (`hard`, `soft`, `shadow`) and `dimension`.
 ///
 /// # Cardinality
 ///
