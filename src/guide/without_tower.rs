@@ -261,9 +261,11 @@
 //! };
 //!
 //! // Eight at once, each up to 30 cents, and three fit: the others are denied, or come later.
+//! let one = || {
+//!     let estimate = Some(dollars("$0.30"));
+//!     gateway.answer(&request(estimate), whole, &mut io::sink()).expect("an answer")
+//! };
 //! let statuses: Vec<u16> = thread::scope(|scope| {
-//!     let one = || gateway.answer(&request(Some(dollars("$0.30"))), whole, &mut io::sink());
-//!     let one = || one().expect("an answer");
 //!     let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
 //!     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
 //! });
@@ -313,15 +315,11 @@
 //!
 //! // Without an estimate: one after another, each finds what the one before it has used.
 //! engine.reset(&budget, None)?;
-//! thread::scope(|scope| {
-//!     for _ in 0..8 {
-//!         let one = || {
-//!             let asks = Request { estimate: None, ..request() };
-//!             gateway.answer(&asks, whole, &mut io::sink()).expect("an answer")
-//!         };
-//!         scope.spawn(one);
-//!     }
-//! });
+//! let one = || {
+//!     let asks = Request { estimate: None, ..request() };
+//!     gateway.answer(&asks, whole, &mut io::sink()).expect("an answer")
+//! };
+//! thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(one))));
 //! // Four fill the budget; the others are denied. Nothing is overdrawn.
 //! assert_eq!(spent(), (100, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
