@@ -1,8 +1,8 @@
 //! In a gateway: a tower layer that reserves before the upstream call and settles when the answer
 //! has gone out.
 //!
-//! What a gateway brings along is two answers, each a trait: who is asking ([`Callers`]) and what is
-//! asked for and was used ([`Protocol`]). [`Toll`] is the layer. It goes around any service over
+//! What a gateway brings along is two answers, each a trait: who is asking ([`Callers`]) and what
+//! is asked for and was used ([`Protocol`]). [`Toll`] is the layer. It goes around any service over
 //! [`http`](::http) types: a router of axum, a handler, a client of hyper.
 //!
 //! ```
@@ -102,14 +102,14 @@
 //! |---|---|---|
 //! | 2xx, to its end, with usage | completed | what was used |
 //! | 2xx, to its end, without usage | uncertain | what was held |
-//! | it breaks off, or the client goes: usage seen, and the answer is whole | completed | what was used |
-//! | … usage seen, and the answer is not whole | partial | tokens and money of that |
+//! | it breaks off or the client goes: usage seen, the answer whole | completed | what was used |
+//! | … usage seen, the answer not whole | partial | tokens and money of that |
 //! | … no usage seen | uncertain | what was held |
 //! | any other status, with usage | failed | tokens and money of that |
 //! | … to its end, without usage | unbilled | nothing |
 //! | … 408, 504, or 101, without usage | uncertain | what was held |
 //! | compressed | uncertain | what was held |
-//! | none: the service inside fails or panics, or the client goes before it | uncertain | what was held |
+//! | none: the service inside fails or panics, or the client goes | uncertain | what was held |
 //! | none: the service inside is not ready | – | nothing |
 //! | the handler says [`Upstream::Unreached`] | – | nothing |
 //! | the handler says [`Upstream::Unknown`] | uncertain | what was held |
@@ -118,15 +118,15 @@
 //! ones. Usage that costs more than can be counted is taken for unknown.
 //!
 //! The last piece of an answer is held back until its record is durable, so who has read an answer
-//! to its end has been charged for good, whatever happens to the gateway
-//! ([unless it may go](TollBuilder::answer_at_once)). How that is decided, and why no request leaves
-//! a hold behind or is free, is shown in the head of `http/meter.rs`.
+//! to its end has been charged for good, whatever happens to the gateway ([unless it may
+//! go](TollBuilder::answer_at_once)). How that is decided, and why no request leaves a hold behind
+//! or is free, is shown in the head of `http/meter.rs`.
 //!
 //! # What the server has to do
 //!
 //! Slow clients are the server's to time out; the layer takes nothing that is counted before a
-//! request is whole. When the gateway shuts down, close the [ledger](crate::Ledger::close) after the
-//! last connection: what ends later is not recorded.
+//! request is whole. When the gateway shuts down, close the [ledger](crate::Ledger::close) after
+//! the last connection: what ends later is not recorded.
 //!
 //! # Cost
 //!
