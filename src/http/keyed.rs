@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  key, fingerprint ─► Idempotency::run ─┬ the first ─► a task: execute ─► metered answer
-//!                                        │                 │ frame by frame
-//!                                        │                 ├─► Relay ─► the client, while it is there
-//!                                        │                 └─► Recording ─► the key, when it is over
+//!                                        │                │ frame by frame
+//!                                        │                ├─► Relay ─► the client, if it is there
+//!                                        │                └─► Recording ─► the key, at the end
 //!                                        ├ executed before ─► the recording, marked as replayed
 //!                                        └ 409 · 422 · 503
 //! ```
