@@ -150,7 +150,10 @@ async fn a_body_that_breaks_off_is_refused() {
     let books = Books::new();
     let (gateway, upstream) = narrow(&books).await;
     let head = "POST /work HTTP/1.1\r\nhost: g\r\nauthorization: k\r\n";
-    let text = format!("{head}transfer-encoding: chunked\r\n\r\nnot a length\r\n");
+    // What has come of it is a request by itself.
+    let come = r#"{"model":"m1","tokens":10}"#;
+    let come = format!("{:x}\r\n{come}\r\n", come.len());
+    let text = format!("{head}transfer-encoding: chunked\r\n\r\n{come}not a length\r\n");
     let answer = raw(&gateway, &text).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(upstream.requests().len(), 0);
