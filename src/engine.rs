@@ -243,8 +243,9 @@ impl Engine {
     /// one or two cache lines and one compare-and-swap. Lock-free. The exact time is read when a
     /// window ends or soon will, something does not fit, or a notice may be due. Allocates when it
     /// denies, when a window ends, and on routes of more than twenty-four counters or two ways to
-    /// weigh tokens. While a soft or shadow limit is full every request goes the exact way there,
-    /// COSTDOC
+    /// weigh tokens. While a soft or shadow limit is full, every request takes the exact way
+    /// there, with the exact time, and tells every subscriber: a few times the usual cost of the
+    /// counter. The other counters of the route go the usual way.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
         match self.unknown(&route) {
