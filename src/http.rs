@@ -3,7 +3,7 @@
 //!
 //! What a gateway brings along is two answers, each a trait: who is asking ([`Callers`]) and what
 //! is asked for and was used ([`Protocol`]). [`Toll`] is the layer. It goes around any service over
-//! [`http`](::http) types: a router of axum, a handler, a client of hyper.
+//! `http` types: a router of axum, a handler, a client of hyper.
 //!
 //! ```
 //! use axum::{Router, routing::post};
