@@ -11,3 +11,5 @@ mod refusal;
 pub use caller::{Caller, Callers};
 pub use protocol::{Asked, Class, Protocol, UsageReader};
 pub use refusal::Refusal;
+
+pub use crate::sse::{EventPiece, EventStream};
