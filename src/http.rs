@@ -36,5 +36,7 @@ pub use forwarded::Forwarded;
 pub use layer::{Toll, TollBuilder};
 pub use protocol::{Asked, Class, Protocol, UsageReader};
 pub use refusal::Refusal;
+pub use service::TollService;
+pub use upstream::Upstream;
 
 pub use crate::sse::{EventPiece, EventStream};

@@ -185,8 +185,7 @@ where
 {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Client<HttpConnector, B> =
-        Client::builder(TokioExecutor::new()).build(connector);
+    let client: Client<HttpConnector, B> = Client::builder(TokioExecutor::new()).build(connector);
     service_fn(move |mut request: Request<B>| {
         let uri = format!("http://{upstream}{}", request.uri().path());
         *request.uri_mut() = uri.parse().expect("a URI");

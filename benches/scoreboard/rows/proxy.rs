@@ -2,14 +2,12 @@
 //! without it: with an SQLite ledger, every answer held until it is recorded.
 
 use super::Group;
-use crate::progress::Progress;
-use crate::report::Report;
-use crate::scale::Scale;
 
-pub const GROUP: Group = Group { rows: &["proxy_saturated", "proxy_p99", "proxy_p99_20ms"], measure };
+pub const GROUP: Group =
+    Group { rows: &["proxy_saturated", "proxy_p99", "proxy_p99_20ms"], measure };
 
 #[cfg(not(all(feature = "http", feature = "sqlite")))]
-fn measure(_: &Scale, _: &Progress, _: &mut Report) {
+fn measure(_: &crate::scale::Scale, _: &crate::progress::Progress, _: &mut crate::report::Report) {
     eprintln!("    left out: built without --features http,sqlite");
 }
 
@@ -42,9 +40,7 @@ mod layered {
         }
     }
 
-    fn start(
-        latency: Duration,
-    ) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
+    fn start(latency: Duration) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
         let folder = crate::rows::disk();
         let opened = tollkeeper::Sqlite::open(folder.path().join("proxy.sqlite"));
         let store = Arc::new(opened.expect("a file can be made"));
