@@ -35,7 +35,8 @@ pub struct Refusal {
     pub(super) kind: Cow<'static, str>,
     pub(super) param: Option<Cow<'static, str>>,
     pub(super) message: String,
-    pub(super) headers: HeaderMap,
+    /// Boxed: a `Result` with one is handed from function to function.
+    pub(super) headers: Box<HeaderMap>,
 }
 
 /// What clients read.
@@ -65,7 +66,7 @@ impl Refusal {
             kind: Cow::Borrowed("invalid_request_error"),
             param: None,
             message: message.into(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Refusal {
         let body = serde_json::to_vec(&Body { error }).expect("texts are always JSON");
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

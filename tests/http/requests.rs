@@ -114,7 +114,8 @@ async fn raw(gateway: &Server, text: &str) -> String {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let count = stream.read(&mut answer).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer));
+    let count = read.await.expect("it is answered").unwrap();
     String::from_utf8(answer[..count].to_vec()).unwrap()
 }
 

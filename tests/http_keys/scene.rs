@@ -9,17 +9,17 @@ use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tollkeeper::http::{
-    Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, UsageReader,
+    Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, TollBuilder, UsageReader,
 };
 use tollkeeper::{
     Engine, Filter, Idempotency, IdempotencyBuilder, Ledger, LedgerStore, LimitId, MemoryKeys,
-    MemoryLedger, Outcome, OwnerId, RateLimit, Usage,
+    MemoryLedger, Outcome, OwnerId, RateLimit, Timestamp, Usage,
 };
 use tower::{Layer, ServiceExt};
 
@@ -62,20 +62,35 @@ impl Gateway {
         store: impl LedgerStore,
         keys: Option<(Idempotency, Duration)>,
     ) -> Gateway {
-        let engine = Engine::new();
+        Gateway::set_up(upstream, store, keys, |toll| toll).await
+    }
+
+    pub async fn set_up(
+        upstream: Upstream,
+        store: impl LedgerStore,
+        keys: Option<(Idempotency, Duration)>,
+        set_up: impl FnOnce(TollBuilder) -> TollBuilder,
+    ) -> Gateway {
+        // Gateways that share a ledger count in the same windows.
+        let engine = Engine::builder().anchor(Timestamp::from_secs(1_700_000_000)).build();
         for name in ["k1", "k2"] {
             engine.upsert_owner(&owner(name), &[]).expect("a new owner");
         }
         let ledger = Ledger::builder(&engine).start(store).expect("a ledger");
         let callers = |request: &Parts| match request.headers.get("authorization") {
-            Some(name) => Ok(Caller::new(&owner(name.to_str().expect("text")))),
+            Some(name) => {
+                let caller = Caller::new(&owner(name.to_str().expect("text")));
+                let tenant =
+                    request.headers.get("x-tenant").map(|name| name.to_str().expect("text"));
+                Ok(tenant.into_iter().fold(caller, Caller::tenant))
+            }
             None => Err(Refusal::new(StatusCode::UNAUTHORIZED, "invalid_api_key", "no key")),
         };
         let mut toll = Toll::builder(&ledger, callers, Lines, |task| drop(tokio::spawn(task)));
         if let Some((keys, wait)) = keys {
             toll = toll.keys(keys, wait);
         }
-        let layer = toll.build();
+        let layer = set_up(toll).build();
         let to = upstream.address;
         let proxy: Client<HttpConnector, Forwarded<Incoming>> =
             Client::builder(TokioExecutor::new()).build_http();
@@ -91,9 +106,7 @@ impl Gateway {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let service = TowerToHyperService::new(service.clone());
-                tokio::spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
         let gateway = Gateway { address, engine, ledger, upstream };
@@ -116,6 +129,11 @@ impl Gateway {
 
     /// Sends a request. Dropping its answer closes its connection.
     pub async fn begin(&self, asks: &Ask) -> Response<Incoming> {
+        self.try_begin(asks).await.expect("an answer")
+    }
+
+    /// The same, where there may be none.
+    pub async fn try_begin(&self, asks: &Ask) -> Result<Response<Incoming>, Error> {
         let client: Client<HttpConnector, Full<Bytes>> =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
         let mut request = Request::post(format!("http://{}{}", self.address, asks.target))
@@ -124,11 +142,14 @@ impl Gateway {
         for key in &asks.keys {
             request = request.header("idempotency-key", key);
         }
+        if let Some(tenant) = asks.tenant {
+            request = request.header("x-tenant", tenant);
+        }
         if asks.panics {
             request = request.header("x-panic", "yes");
         }
         let request = request.body(Full::from(asks.body)).expect("a request");
-        client.request(request).await.expect("an answer")
+        client.request(request).await
     }
 
     /// The records but unbilled ones: how each ended, and the tokens it says.
@@ -180,13 +201,21 @@ pub struct Ask {
     pub keys: Vec<String>,
     pub target: &'static str,
     pub body: &'static str,
+    pub tenant: Option<&'static str>,
     pub panics: bool,
 }
 
 /// The first caller's request with a key.
 pub fn ask(key: &str) -> Ask {
     let keys = vec![key.to_owned()];
-    Ask { caller: "k1", keys, target: PATH, body: "say something", panics: false }
+    Ask { caller: "k1", keys, target: PATH, body: "say something", tenant: None, panics: false }
+}
+
+/// The next piece of a body.
+pub async fn next(response: &mut Response<Incoming>) -> Bytes {
+    let frame = tokio::time::timeout(LONG, response.body_mut().frame()).await;
+    let frame = frame.expect("it comes soon").expect("it is not the end").expect("it is whole");
+    frame.into_data().expect("data")
 }
 
 /// What came to the client.
