@@ -244,6 +244,7 @@ fn long_bodies_are_read_quickly() {
         format!(r#"{{"model":"m","messages":[],"a":{}{}}}"#, fill("["), "]".repeat(long)),
         format!(r#"{{{}"messages":[]}}"#, fill("\"model\":1,")),
         format!(r#"{{"model":"m","messages":[],"tools":[{}{{}}]}}"#, fill("{},")),
+        format!(r#"{{{}{}"n":1}}"#, "\"model\":1,".repeat(long / 20), "\"n\":1,".repeat(long / 20)),
     ];
     for body in bodies {
         let begun = std::time::Instant::now();
