@@ -111,11 +111,13 @@ fn bodies() -> impl Strategy<Value = Value> {
 proptest! {
     /// Whatever the body, it then asks for usage, and says nothing else than it did.
     #[test]
-    fn nothing_else_changes(mut body in bodies(), pretty in any::<bool>()) {
+    fn nothing_else_changes(body in bodies(), pretty in any::<bool>()) {
         let text = match pretty {
             true => serde_json::to_string_pretty(&body).unwrap(),
             false => body.to_string(),
         };
+        // What is read of the text, because a fraction may be read as one next to it.
+        let mut body: Value = serde_json::from_str(&text).unwrap();
         let edited = edited(&text).expect("these can be edited");
         let after: Value = serde_json::from_str(edited.as_deref().unwrap_or(&text)).unwrap();
         prop_assert_eq!(&after["stream_options"]["include_usage"], &json!(true));
