@@ -21,9 +21,9 @@ fn the_edit_is_one_place() {
             Some(" {\"stream_options\":{\"include_usage\":true},\n\t\"stream\" : true }\r\n"),
         ),
         (
-            r#"{"a":{"stream_options":{"include_usage":true}},"stream":true}"#,
+            r#"{"a":{"stream_options":{}},"stream":true}"#,
             Some(
-                r#"{"stream_options":{"include_usage":true},"a":{"stream_options":{"include_usage":true}},"stream":true}"#,
+                r#"{"stream_options":{"include_usage":true},"a":{"stream_options":{}},"stream":true}"#,
             ),
         ),
         (
