@@ -175,7 +175,8 @@ impl Barrier {
         self.0.room.queues.counts()
     }
 
-    fn serialises(&self, estimate: Option<&Usage>) -> bool {
+    /// Whether a call with this estimate waits for its turn.
+    pub(crate) fn serialises(&self, estimate: Option<&Usage>) -> bool {
         match self.0.mode {
             BarrierMode::Off => false,
             BarrierMode::WhenNoEstimate => estimate.is_none(),

@@ -93,6 +93,10 @@ mod promise;
 mod sqlite;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod task;
+// Until the layer reports by it.
+#[cfg(all(any(feature = "http", feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
+#[allow(dead_code, unused_imports)]
+mod telemetry;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
