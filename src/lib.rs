@@ -146,7 +146,7 @@ pub use ledger::{
     Unpersisted, Unreserved, UsageRecord, WhenFull, Writer, Written,
 };
 pub use limit::Limit;
-pub use plan::{LimitError, LimitKind};
+pub use plan::{Enforcement, LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
