@@ -93,8 +93,8 @@ mod promise;
 mod sqlite;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod task;
-// Until the layer reports by it.
 #[cfg(all(any(feature = "http", feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
+// Until the layer reports by it.
 #[allow(dead_code, unused_imports)]
 mod telemetry;
 
@@ -152,6 +152,8 @@ pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;
+#[cfg(all(any(feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
+pub use telemetry::Telemetry;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
     TimestampError, Weekday, Zone,

@@ -11,12 +11,24 @@
 //! there are as many as the program has. The only exception are the limits, and of those `n` are
 //! shown.
 
+#[cfg(feature = "metrics")]
+mod counts;
+#[cfg(feature = "metrics")]
+mod gauges;
+#[cfg(feature = "metrics")]
+mod names;
 #[cfg(feature = "http")]
 mod report;
 #[cfg(feature = "http")]
 mod stopwatch;
+#[cfg(feature = "tracing")]
+mod told;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod turn;
 
 #[cfg(feature = "http")]
 pub(crate) use report::{Decided, Ended, Keyed, NO_OPERATION, decided, ended, keyed};
 #[cfg(feature = "http")]
 pub(crate) use stopwatch::{Phase, Stopwatch};
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub use turn::Telemetry;

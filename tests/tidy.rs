@@ -102,6 +102,11 @@ const DOORS: &[Door] = &[
         because: "amounts are integers; decimals exist only while text is read",
     },
     Door {
+        names: &["metrics", "tracing"],
+        rooms: &["telemetry"],
+        because: "what happens is told outside of decisions, in one place",
+    },
+    Door {
         names: &["crossbeam_channel"],
         rooms: &["engine/events", "ledger"],
         because: "events leave the engine in one place, and entries go to the ledger's writer",

@@ -66,20 +66,77 @@ pub(crate) enum Keyed {
     Unavailable,
 }
 
+// Without the features nobody asks for the names.
+#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
+impl Decided<'_> {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Decided::Admitted => "admitted",
+            Decided::Denied(_) => "denied",
+            Decided::Barred => "barred",
+            Decided::Full => "full",
+            Decided::Closed => "closed",
+            Decided::Refused(_) => "refused",
+            Decided::Gone => "gone",
+        }
+    }
+}
+
+#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
+impl Ended {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Ended::Settled => "settled",
+            Ended::Partial => "partial",
+            Ended::Failed => "failed",
+            Ended::Unbilled => "unbilled",
+            Ended::Uncertain => "uncertain",
+            Ended::Void => "void",
+        }
+    }
+}
+
+#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
+impl Keyed {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Keyed::Executed => "executed",
+            Keyed::Replayed => "replayed",
+            Keyed::NotKept => "not_kept",
+            Keyed::InFlight => "in_flight",
+            Keyed::Mismatch => "mismatch",
+            Keyed::Malformed => "malformed",
+            Keyed::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Reports a decision.
 #[inline]
 pub(crate) fn decided(operation: &'static str, decided: Decided<'_>) {
+    #[cfg(feature = "metrics")]
+    super::counts::decided(operation, decided);
+    #[cfg(feature = "tracing")]
+    super::told::decided(operation, decided);
     let _ = (operation, decided);
 }
 
 /// Reports the end of an admitted request, with what it used as far as that is known.
 #[inline]
 pub(crate) fn ended(operation: &'static str, end: Ended, used: Option<&Usage>) {
+    #[cfg(feature = "metrics")]
+    super::counts::ended(operation, end, used);
+    #[cfg(feature = "tracing")]
+    super::told::ended(operation, end, used);
     let _ = (operation, end, used);
 }
 
 /// Reports what a request's idempotency key met.
 #[inline]
 pub(crate) fn keyed(operation: &'static str, met: Keyed) {
+    #[cfg(feature = "metrics")]
+    super::counts::keyed(operation, met);
+    #[cfg(feature = "tracing")]
+    super::told::keyed(operation, met);
     let _ = (operation, met);
 }

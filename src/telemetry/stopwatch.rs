@@ -13,6 +13,18 @@ pub(crate) enum Phase {
     Record,
 }
 
+#[cfg(feature = "metrics")]
+impl Phase {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Phase::Admission => "admission",
+            Phase::Barrier => "barrier",
+            Phase::Upstream => "upstream",
+            Phase::Record => "record",
+        }
+    }
+}
+
 /// Runs from its start. Without the feature `metrics` it is nothing and reads no clock.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
@@ -34,7 +46,10 @@ impl Stopwatch {
     /// Reports that a phase took from the start until now, and starts the next one.
     #[inline]
     pub(crate) fn took(&mut self, operation: &'static str, phase: Phase) {
+        let now = Self::start();
+        #[cfg(feature = "metrics")]
+        super::counts::took(operation, phase, now.since.saturating_duration_since(self.since));
         let _ = (operation, phase);
-        *self = Self::start();
+        *self = now;
     }
 }
