@@ -151,13 +151,16 @@ async fn health(State(house): Shared) -> (StatusCode, Json<Value>) {
 }
 
 /// Does what blocks.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let broken = |_| Problem(StatusCode::INTERNAL_SERVER_ERROR, "it broke down".to_owned());
     tokio::task::spawn_blocking(work).await.map_err(broken)
 }
 
 fn dimension(name: &str) -> Result<Dimension, Problem> {
     let named = Dimension::ALL.into_iter().find(|dimension| dimension_name(*dimension) == name);
-    let wrong = || format!("there is no dimension {name:?}; accepted: cost, tokens, requests, in_flight");
+    let wrong =
+        || format!("there is no dimension {name:?}; accepted: cost, tokens, requests, in_flight");
     named.ok_or_else(|| Problem::bad(wrong()))
 }

@@ -12,6 +12,9 @@ use tollkeeper::{
 
 use super::tasks::Tasks;
 
+/// So many idempotency keys are remembered in memory.
+const KEYS_MAX: usize = 100_000;
+
 /// Where a ledger is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
@@ -89,7 +92,7 @@ impl Books {
         Ok(match place {
             Place::Memory => Books {
                 ledger: ledger.start(MemoryLedger::default())?,
-                keys: keys.start(MemoryKeys::default())?,
+                keys: keys.start(MemoryKeys::new(KEYS_MAX))?,
                 barrier: barrier.start()?,
                 compare_every: alone,
             },

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tollkeeper::{Config, OwnerId};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
-use tollkeeper::{Config, OwnerId};
 
 use super::keys::{Hash, Keys};
 use super::place::line_of;
@@ -126,9 +126,8 @@ pub fn read(text: &str) -> Result<File, Wrong> {
     };
     check_numbers(&whole, &fixed)?;
 
-    let mut document: toml::Table =
-        toml::from_str(text).map_err(|error| form(text, "", &error))?;
-    document.retain(|name, _| matches!(name.as_str(), "owners" | "prices"));
+    let mut document: toml::Table = toml::from_str(text).map_err(|error| form(text, "", &error))?;
+    document.retain(|name, _| matches!(name, "owners" | "prices"));
     let config = understand(&document).map_err(|error| whole.at(&error.path, error.problem))?;
     let keys = keys(&whole, &config)?;
     let above = keys.owners().map(|owner| (owner.clone(), above(&config, owner))).collect();
@@ -242,10 +241,7 @@ fn keys(whole: &Whole<'_>, config: &Config) -> Result<Keys, Wrong> {
     Ok(keys)
 }
 
-fn models(
-    whole: &Whole<'_>,
-    config: &Config,
-) -> Result<BTreeMap<String, Option<OwnerId>>, Wrong> {
+fn models(whole: &Whole<'_>, config: &Config) -> Result<BTreeMap<String, Option<OwnerId>>, Wrong> {
     let mut models = BTreeMap::new();
     for (at, ModelPart { name, owner }) in whole.list("models")?.into_iter().enumerate() {
         check_owner(whole, config, &format!("models[{at}].owner"), owner.as_ref())?;
@@ -292,7 +288,8 @@ fn above(config: &Config, owner: &OwnerId) -> Vec<OwnerId> {
 
 /// Says where in a text something is wrong that a library's error says.
 pub fn locate(text: &str, error: &tollkeeper::ConfigError) -> Wrong {
-    let line = DeTable::parse(text).ok().and_then(|whole| line_of(text, whole.get_ref(), &error.path));
+    let line =
+        DeTable::parse(text).ok().and_then(|whole| line_of(text, whole.get_ref(), &error.path));
     Wrong { line: error.line.or(line), path: error.path.clone(), problem: error.problem.clone() }
 }
 

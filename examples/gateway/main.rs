@@ -39,7 +39,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
-use run::{Running, StartError};
+use run::Running;
 
 fn main() -> ExitCode {
     gateway(std::env::args_os(), &mut io::stdout(), &mut io::stderr()).into()

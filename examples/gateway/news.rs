@@ -45,7 +45,9 @@ impl Default for News {
 impl News {
     /// Remembers a denial, and tells it.
     pub fn denied(&self, denial: Denial) {
-        if self.is_heard() && let Ok(data) = serde_json::to_string(&denial) {
+        if self.is_heard()
+            && let Ok(data) = serde_json::to_string(&denial)
+        {
             self.tell("denial", data);
         }
         let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);

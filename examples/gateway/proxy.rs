@@ -83,14 +83,18 @@ struct Shared {
 /// Why there is no way to an upstream. It does not say the address: that may have a password.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("the upstream's address is malformed; accepted: http://HOST:PORT, with a path if it has one")]
+    #[error(
+        "the upstream's address is malformed; accepted: http://HOST:PORT, with a path if it has one"
+    )]
     Address,
     #[error(
         "the upstream's address begins with https://, and this example speaks no TLS; accepted: \
          http:// to a server of your network, or to a local proxy that speaks it"
     )]
     Tls,
-    #[error("the upstream's address has a user or a query; accepted: the key in an environment variable")]
+    #[error(
+        "the upstream's address has a user or a query; accepted: the key in an environment variable"
+    )]
     Credentials,
     #[error("the upstream's key has a character that no header field carries")]
     Key,

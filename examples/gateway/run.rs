@@ -10,7 +10,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tollkeeper::http::{OpenAi, Toll};
+use tollkeeper::http::Toll;
+use tollkeeper::openai::OpenAi;
 use tollkeeper::{Engine, RecordId, Telemetry, Timestamp};
 use tower::Layer;
 
@@ -23,7 +24,7 @@ use super::house::{House, Source};
 use super::proxy::{Proxy, UpstreamError};
 use super::server::{Bounds, serve};
 use super::tasks::Tasks;
-use super::{admin, switches, upstream, welcome};
+use super::{admin, upstream, welcome};
 
 /// Where rolling windows begin, in every instance and after every restart the same: Monday, 1
 /// January 2024, so days begin at midnight UTC, and weeks on Mondays.
@@ -56,8 +57,8 @@ pub enum StartError {
     #[error("{0}")]
     Config(String),
     #[error(
-        "the sample's keys are published, so with it the gateway listens on loopback only; \
-         accepted: --config FILE with keys of your own"
+        "the configuration has a key or the token of the sample, which everybody knows, and listens \
+         on more than loopback; accepted: keys and a token of your own"
     )]
     SampleInPublic,
     #[error("cannot listen on {0}: {1}")]
@@ -77,6 +78,9 @@ impl Running {
         let source = options.config.clone().map_or(Source::Sample, Source::File);
         let (_, file) = source.read().map_err(StartError::Config)?;
         let fixed = file.fixed.clone();
+        if welcome::is_published(&file) && !is_private(&fixed) {
+            return Err(StartError::SampleInPublic);
+        }
         let listener = listen(fixed.gateway.listen).await?;
         let admin_listener = listen(fixed.admin.listen).await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -98,7 +102,8 @@ impl Running {
         let router = admin::router(Arc::clone(&house), metrics.clone());
         let (stop, stopped) = watch::channel(false);
         let bounds = bounds(&fixed);
-        let admin_bounds = Bounds { connections: ADMIN_CONNECTIONS, drain: Duration::ZERO, ..bounds };
+        let admin_bounds =
+            Bounds { connections: ADMIN_CONNECTIONS, drain: Duration::ZERO, ..bounds };
         let router = tower::ServiceBuilder::new().map_request(with_body).service(router);
         let servers = [
             tokio::spawn(serve(listener, front, bounds, stopped.clone())),
@@ -109,7 +114,6 @@ impl Running {
             tokio::spawn(keep(Arc::clone(&house), books.compare_every, metrics)),
         ];
         let drain = bounds.drain;
-        let (tasks, house) = (tasks, house);
         Ok(Running { house, address, admin_address, source, stop, servers, beside, tasks, drain })
     }
 
@@ -144,9 +148,11 @@ impl Running {
         let ledger = self.house.ledger.clone();
         let closed = tokio::task::spawn_blocking(move || ledger.close(CLOSING)).await;
         match closed {
-            Ok(closed) if closed.is_complete() => true,
+            Ok(closed) if closed.is_clean() => true,
             Ok(closed) => {
-                tracing::error!(?closed, "not all usage is recorded");
+                let (unwritten, rejected) = (closed.unwritten.len(), closed.rejected.len());
+                let open = closed.open_charges;
+                tracing::error!(unwritten, rejected, open, "not all usage is recorded");
                 false
             }
             Err(_) => false,
@@ -156,6 +162,10 @@ impl Running {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))
+}
+
+fn is_private(fixed: &Fixed) -> bool {
+    fixed.gateway.listen.ip().is_loopback() && fixed.admin.listen.ip().is_loopback()
 }
 
 fn bounds(fixed: &Fixed) -> Bounds {

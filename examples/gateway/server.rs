@@ -66,7 +66,8 @@ pub async fn serve<S, B>(
         while connections.try_join_next().is_some() {}
         let _ = stream.set_nodelay(true);
         let io = Taking::new(TokioIo::new(stream), bounds.write);
-        let connection = http.serve_connection(Box::pin(io), TowerToHyperService::new(service.clone()));
+        let connection =
+            http.serve_connection(Box::pin(io), TowerToHyperService::new(service.clone()));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             // A client that breaks off is no news.

@@ -4,8 +4,8 @@
 //! granted on limits does both, so each owner has a limit that nothing is ever charged to, on an
 //! owner of the gateway's own; and who is suspended has an override of zero there.
 
-use toml::{Table, Value};
 use tollkeeper::{Dimension, Engine, GrantError, Lasts, Ledger, LimitId, LimitUsage, OwnerId};
+use toml::{Table, Value};
 
 /// Whose limits the switches are.
 const OWNER: &str = "gateway:switches";

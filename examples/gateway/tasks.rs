@@ -22,7 +22,8 @@ impl Tasks {
     pub async fn end(&self, within: Duration) {
         let deadline = tokio::time::Instant::now() + within;
         loop {
-            let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut tasks =
+                std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
             if tasks.is_empty() {
                 return;
             }

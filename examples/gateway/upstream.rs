@@ -104,6 +104,7 @@ async fn only_with_key(State(key): State<Arc<Hash>>, request: Request, next: Nex
 
 /// An error in the shape that clients of the API read.
 fn error(status: StatusCode, message: &str) -> Response {
-    let error = json!({ "message": message, "type": "upstream_error", "param": null, "code": null });
+    let error =
+        json!({ "message": message, "type": "upstream_error", "param": null, "code": null });
     (status, axum::Json(json!({ "error": error }))).into_response()
 }

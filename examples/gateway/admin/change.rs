@@ -10,14 +10,13 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tollkeeper::{
-    Applied, Dimension, Lasts, LimitId, Money, OperatorError, OwnerId, RecordId,
-    ResetOutcome,
+    Applied, Dimension, Lasts, LimitId, Money, OperatorError, OwnerId, RecordId, ResetOutcome,
 };
 
-use super::usage::{dimension_name, money, window};
-use super::{Problem, Shared, blocking, dimension};
 use super::super::house::ChangeError;
 use super::super::switches;
+use super::usage::{dimension_name, money, window};
+use super::{Problem, Shared, blocking, dimension};
 
 /// So long does a reset wait for the store.
 const DURABLE: Duration = Duration::from_secs(10);

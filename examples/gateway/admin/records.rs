@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tollkeeper::{Filter, Posting, RecordId, StoreError, Stored, Timestamp, UsageRecord};
 
+use super::super::house::House;
 use super::usage::{dimension_name, money, window};
 use super::{Problem, Shared, blocking};
-use super::super::house::House;
 
 /// So many records are told at once, unless asked for fewer.
 const MOST: usize = 1_000;

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tollkeeper::{CounterUsage, Dimension, Enforcement, LimitKind, LimitUsage, Money, Timestamp};
 
-use super::Shared;
 use super::super::house::House;
 use super::super::switches::is_switch;
+use super::Shared;
 
 pub async fn usage(State(house): Shared) -> Json<Value> {
     Json(json!({ "now": house.engine.now().to_string(), "limits": limits(&house) }))

@@ -7,10 +7,10 @@ use axum::{Json, extract::rejection::JsonRejection};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::error;
 use super::knobs::Manner;
 use super::sending::{self, Event, created, new_id, with};
 use super::words::{Said, count, say};
-use super::error;
 
 #[derive(Deserialize)]
 pub struct Asked {
@@ -61,7 +61,8 @@ pub async fn answer(
         return error(StatusCode::BAD_REQUEST, "n is from 1 to 16");
     }
     // One token of each message is its role.
-    let input: usize = asked.messages.iter().map(|m| count(&m.role) + count(&text(&m.content))).sum();
+    let input: usize =
+        asked.messages.iter().map(|m| count(&m.role) + count(&text(&m.content))).sum();
     let last = asked.messages.iter().rfind(|message| message.role == "user");
     let question = last.map(|message| text(&message.content)).unwrap_or_default();
     let at_most = asked.max_completion_tokens.or(asked.max_tokens);
@@ -86,7 +87,8 @@ pub async fn answer(
 
 fn whole(head: &Value, said: &[Said], usage: Value, manner: Manner) -> Response {
     let choices = said.iter().enumerate().map(|(index, said)| {
-        let message = json!({ "role": "assistant", "content": said.tokens.concat(), "refusal": null });
+        let message =
+            json!({ "role": "assistant", "content": said.tokens.concat(), "refusal": null });
         let finish_reason = finish(said);
         json!({
             "index": index, "message": message, "finish_reason": finish_reason, "logprobs": null,
@@ -109,7 +111,9 @@ fn chunks(head: &Value, said: &[Said], usage: Option<Value>) -> Vec<Event> {
         Event { name: None, data }
     };
     let choice = |index: usize, delta: Value, finish: Option<&str>| {
-        chunk(json!([{ "index": index, "delta": delta, "finish_reason": finish, "logprobs": null }]))
+        chunk(
+            json!([{ "index": index, "delta": delta, "finish_reason": finish, "logprobs": null }]),
+        )
     };
     let mut chunks = Vec::new();
     for (index, said) in said.iter().enumerate() {

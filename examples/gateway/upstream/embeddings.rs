@@ -46,9 +46,8 @@ pub async fn answer(
     }
     // Each with its bytes and its tokens: those that come as numbers count as they are.
     let text = |text: String| (text.as_bytes().to_vec(), count(&text));
-    let numbers = |list: Vec<u32>| {
-        (list.iter().flat_map(|token| token.to_be_bytes()).collect(), list.len())
-    };
+    let numbers =
+        |list: Vec<u32>| (list.iter().flat_map(|token| token.to_be_bytes()).collect(), list.len());
     let inputs: Vec<(Vec<u8>, usize)> = match asked.input {
         Input::Text(one) => vec![text(one)],
         Input::Texts(several) => several.into_iter().map(text).collect(),

@@ -45,7 +45,8 @@ pub async fn answer(
         let body = json!({ "error": error, "usage": usage });
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
     }
-    let draft = Draft { id: new_id("resp"), item: new_id("msg"), created: created(), asked: &asked };
+    let draft =
+        Draft { id: new_id("resp"), item: new_id("msg"), created: created(), asked: &asked };
     let usage = (!manner.without_usage).then_some(usage);
     match asked.stream {
         true => sending::events(draft.events(&said, usage), None, manner),

@@ -35,8 +35,10 @@ pub fn whole(answer: Value, manner: Manner) -> Response {
             let _ = sender.send_data(Bytes::from(half)).await;
             sender.abort(broken());
         });
-        let fields =
-            [(CONTENT_TYPE, "application/json".to_owned()), (CONTENT_LENGTH, text.len().to_string())];
+        let fields = [
+            (CONTENT_TYPE, "application/json".to_owned()),
+            (CONTENT_LENGTH, text.len().to_string()),
+        ];
         return (fields, Body::new(body)).into_response();
     }
     axum::Json(answer).into_response()
