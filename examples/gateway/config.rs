@@ -138,7 +138,13 @@ pub fn read(text: &str) -> Result<File, Wrong> {
 
 /// Reads owners, limits and prices, with the switches that suspend.
 pub fn understand(document: &toml::Table) -> Result<Config, tollkeeper::ConfigError> {
-    Config::deserialize(switches::with(document.clone()))
+    Config::deserialize(switches::with(document.clone())).map_err(|mut error| {
+        // The reader says where it is once more, without the places in lists.
+        if let Some(end) = error.problem.find("\nin `") {
+            error.problem.truncate(end);
+        }
+        error
+    })
 }
 
 /// A file, to say where in it something is.

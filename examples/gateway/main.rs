@@ -32,11 +32,15 @@ mod upstream;
 mod welcome;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Command};
 use run::Running;
@@ -76,9 +80,20 @@ fn hash_key(out: &mut dyn Write) -> Result<u8, Box<dyn std::error::Error>> {
     Ok(0)
 }
 
-fn serve(options: &cli::Serve, out: &mut dyn Write) -> Result<u8, Box<dyn std::error::Error>> {
+/// What happens is told on stderr.
+fn log() {
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    // What migrations a database gets is no news.
+    let levels = Targets::new().with_default(Level::INFO).with_target("refinery_core", Level::WARN);
     // A second one, in a test, is none.
-    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::registry().with(layer).with(levels).try_init();
+}
+
+fn serve(options: &cli::Serve, out: &mut dyn Write) -> Result<u8, Box<dyn std::error::Error>> {
+    log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut hang_up) =
