@@ -7,30 +7,34 @@ use std::task::{Context, Poll, ready};
 
 use super::correction::correct;
 use crate::barrier::Permit;
-use crate::ledger::{Ledger, Receipt, SettleError, Settling};
+use crate::ledger::{Ledger, Settling};
 use crate::promise::Promise;
 use crate::task::Spawn;
 
-/// A charge that has ended, until its record is durable. Then, and not before, the next request of
-/// a user who stands at the barrier is let in: also if nobody waits here any more.
+/// A charge that has ended, until its record is durable. Only then the next request of a user who
+/// stands at the barrier is let in, also if nobody waits here any more.
 pub(super) struct Booking {
     settling: Option<Settling>,
-    correction: Option<Promise<()>>,
-    /// Of a request that may have been tried before: where it is looked for what it left.
-    retried: Option<Ledger>,
-    permit: Option<Permit>,
-    spawn: Spawn,
+    resolved: Option<Promise<()>>,
+    rest: Rest,
+    /// `None` where it runs in a task of its own.
+    spawn: Option<Spawn>,
+}
+
+/// What is done when the record is written.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Dropped.
+    pub(super) permit: Option<Permit>,
+    /// Of a record whose id is that of an idempotency key: an earlier attempt may have left one
+    /// that is uncertain, which this one resolves.
+    pub(super) again: Option<Ledger>,
 }
 
 impl Booking {
-    /// `None`: nothing is recorded.
-    pub(super) fn new(
-        settling: Option<Settling>,
-        retried: Option<Ledger>,
-        permit: Option<Permit>,
-        spawn: Spawn,
-    ) -> Self {
-        Self { settling, correction: None, retried, permit, spawn }
+    /// Of a settlement, if anything is recorded.
+    pub(super) fn new(settling: Option<Settling>, rest: Rest, spawn: Spawn) -> Self {
+        Self { settling, resolved: None, rest, spawn: Some(spawn) }
     }
 }
 
@@ -39,42 +43,34 @@ impl Future for Booking {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if let Some(settling) = &mut self.settling {
-            let written = ready!(Pin::new(settling).poll(context));
-            self.correction = correction(written, self.retried.as_ref());
+            let receipt = ready!(Pin::new(settling).poll(context));
             self.settling = None;
+            // A record that is refused is listed by the ledger, and its charge is booked.
+            if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.again.take()) {
+                self.resolved = correct(&ledger, &receipt);
+            }
         }
-        if let Some(correction) = &mut self.correction {
-            // It is done, or nobody will do it.
-            let _ = ready!(Pin::new(correction).poll(context));
+        if let Some(resolved) = &mut self.resolved {
+            let _ = ready!(Pin::new(resolved).poll(context));
+            self.resolved = None;
         }
-        (self.correction, self.permit) = (None, None);
+        self.rest = Rest::default();
         Poll::Ready(())
     }
 }
 
 impl Drop for Booking {
     fn drop(&mut self) {
-        let (retried, permit) = (self.retried.take(), self.permit.take());
-        let Some(settling) = self.settling.take().filter(|_| retried.is_some() || permit.is_some())
-        else {
-            return;
-        };
-        let task = Box::pin(async move {
-            if let Some(correction) = correction(settling.await, retried.as_ref()) {
-                let _ = correction.await;
-            }
-            drop(permit);
+        let pending = self.settling.is_some() || self.resolved.is_some();
+        let waited_for = self.rest.permit.is_some() || self.rest.again.is_some();
+        let Some(spawn) = self.spawn.take().filter(|_| pending && waited_for) else { return };
+        let task = Box::pin(Booking {
+            settling: self.settling.take(),
+            resolved: self.resolved.take(),
+            rest: std::mem::take(&mut self.rest),
+            spawn: None,
         });
-        // Without a runtime the task is dropped, and the next one is let in.
-        let _ = catch_unwind(AssertUnwindSafe(|| (self.spawn)(task)));
+        // Where no task can run any more it is dropped, and the next request is let in.
+        let _ = catch_unwind(AssertUnwindSafe(|| spawn(task)));
     }
-}
-
-/// What is left to do once it is written. A record that is refused is listed by the ledger, and its
-/// charge is booked.
-fn correction(
-    written: Result<Receipt, SettleError>,
-    retried: Option<&Ledger>,
-) -> Option<Promise<()>> {
-    correct(retried?, &written.ok()?)
 }

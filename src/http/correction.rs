@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::ledger::{Fate, Ledger, Receipt, RecordId, ResolveError};
+use crate::ledger::{Fate, Ledger, Outcome, Receipt, RecordId, ResolveError};
 use crate::promise::{Promise, promise};
 use crate::units::Usage;
 
@@ -20,13 +20,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// uncertain, and what was held for it is charged. It is done whether or not anybody waits.
 pub(super) fn correct(ledger: &Ledger, receipt: &Receipt) -> Option<Promise<()>> {
     let record = receipt.record.as_ref().filter(|_| receipt.fate == Fate::Duplicate)?;
+    if record.outcome == Outcome::Uncertain {
+        // Nobody knows it still.
+        return None;
+    }
     let (owed, done) = promise();
     let (ledger, id, used) = (ledger.clone(), record.id, record.usage);
     // Reading the record blocks, which a thread of a runtime may not. It happens to few requests.
     let thread = thread::Builder::new().name("tollkeeper-resolve".into());
     let spawned = thread.spawn(move || {
         resolve(&ledger, id, &used);
-        drop(owed.give(()));
+        let _ = owed.give(());
     });
     spawned.is_ok().then_some(done)
 }

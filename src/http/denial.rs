@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::Refusal;
 use super::fields::{put_denied, whole_secs};
 use crate::engine::{Binding, Denied, LimitUsage, Retry};
+use crate::plan::Enforcement;
 use crate::time::Timestamp;
 use crate::units::Dimension;
 
@@ -201,7 +202,8 @@ fn names(binding: &Binding) -> (&'static str, &'static str) {
 
 /// The sentence for people. Clients read the seconds in it too.
 fn message(binding: &Binding, usage: &[LimitUsage], wait: Option<u64>) -> String {
-    let known = usage.iter().any(|usage| usage.limit == binding.limit);
+    let mut shown = usage.iter().filter(|usage| usage.enforcement != Enforcement::Shadow);
+    let known = shown.any(|usage| usage.limit == binding.limit);
     let limit = if known {
         format!("The {} {:?}", binding.kind, binding.limit.as_str())
     } else {

@@ -3,6 +3,7 @@
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
+use super::booking::Rest;
 use super::fare::{Fare, priced};
 use super::passage::Passage;
 use super::quota;
@@ -40,9 +41,8 @@ impl Passage {
             Ok(charge) => {
                 report.decided(Decided::Admitted);
                 let spawn = Arc::clone(&booth.spawn);
-                let retried = id.map(|_| booth.ledger.clone());
-                let fare = Fare::new(charge, price, retried, permit, spawn, asked.operation);
-                Ok((fare, route))
+                let rest = Rest { permit, again: id.map(|_| booth.ledger.clone()) };
+                Ok((Fare::new(charge, price, rest, spawn, asked.operation), route))
             }
             Err(Unreserved::Denied(denied)) => {
                 report.decided(Decided::Denied(&denied));

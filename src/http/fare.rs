@@ -2,22 +2,19 @@
 
 use http::StatusCode;
 
-use super::booking::Booking;
-use crate::barrier::Permit;
-use crate::ledger::{Charge, Ledger};
+use super::booking::{Booking, Rest};
+use crate::ledger::Charge;
 use crate::task::Spawn;
 use crate::telemetry::{Ended, Phase, Stopwatch, ended};
 use crate::units::{Money, Price, Usage};
 
 /// What an admitted request owes: its charge, the price it was estimated by and is settled by, and
-/// its permit. One that is dropped after its dispatch is charged what it held.
+/// what waits for its record. One that is dropped after its dispatch is charged what it held.
 pub(super) struct Fare {
     /// `None` once it has ended.
     charge: Option<Charge>,
     price: Option<Price>,
-    /// Where it is looked for earlier tries of the request, if there may be any.
-    retried: Option<Ledger>,
-    permit: Option<Permit>,
+    rest: Rest,
     spawn: Spawn,
     operation: &'static str,
     watch: Stopwatch,
@@ -40,13 +37,12 @@ impl Fare {
     pub(super) fn new(
         charge: Charge,
         price: Option<Price>,
-        retried: Option<Ledger>,
-        permit: Option<Permit>,
+        rest: Rest,
         spawn: Spawn,
         operation: &'static str,
     ) -> Self {
         let watch = Stopwatch::start();
-        Self { charge: Some(charge), price, retried, permit, spawn, operation, watch }
+        Self { charge: Some(charge), price, rest, spawn, operation, watch }
     }
 
     /// The upstream is about to be called.
@@ -89,7 +85,7 @@ impl Fare {
         };
         self.watch.took(self.operation, Phase::Upstream);
         ended(self.operation, end, used.as_ref());
-        Booking::new(settling, self.retried.take(), self.permit.take(), self.spawn.clone())
+        Booking::new(settling, std::mem::take(&mut self.rest), self.spawn.clone())
     }
 }
 

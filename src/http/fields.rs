@@ -10,6 +10,7 @@ use sfv::{Integer, KeyRef, ListSerializer, StringRef, key_ref};
 
 use crate::engine::{Denied, LimitUsage};
 use crate::id::LimitId;
+use crate::plan::Enforcement;
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
@@ -94,7 +95,7 @@ const RESET: &KeyRef = key_ref("t");
 /// # What is not shown
 ///
 /// Money: how much is in a budget is not for everyone who holds a key. Counters that only count.
-/// Limits in shadow mode. The names of owners. Of a long route, all but the 8 tightest counters,
+/// Limits in shadow mode; soft ones are shown. The names of owners. Of a long route, all but the 8 tightest counters,
 /// those that have the smallest share of their limit left; of names that are very long, fewer: no
 /// more than fit with 1,000 bytes of names. So each of the two lists is below 2 KiB.
 ///
@@ -168,7 +169,7 @@ impl Item<'_> {
 /// The counters that a client may see, in the order of the route.
 fn items<'a>(usage: &'a [LimitUsage], denied: Option<&Denied>) -> Vec<Item<'a>> {
     let mut items = Vec::new();
-    for usage in usage {
+    for usage in usage.iter().filter(|usage| usage.enforcement != Enforcement::Shadow) {
         for counter in &usage.counters {
             let dimension = counter.dimension;
             let bound = denied

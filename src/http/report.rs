@@ -1,6 +1,5 @@
 //! What is reported of a request that goes no further, and how it is answered.
 
-use bytes::Bytes;
 use http::Response;
 
 use super::body::AnswerBody;
@@ -39,9 +38,5 @@ impl Drop for Report {
 /// The answer to a request that goes no further. It is reported, unless it was before.
 pub(super) fn refuse<R>(report: &mut Report, refusal: Refusal) -> Response<AnswerBody<R>> {
     report.decided(Decided::Refused(refusal.status().as_u16()));
-    let body = AnswerBody::whole(Bytes::from(refusal.message.clone()));
-    let mut response = Response::new(body);
-    *response.status_mut() = refusal.status();
-    *response.headers_mut() = refusal.headers;
-    response
+    refusal.into_response().map(AnswerBody::whole)
 }

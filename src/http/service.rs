@@ -1,6 +1,5 @@
 //! The service around a service, and the way of a request to it.
 
-use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use super::layer::Booth;
 use super::passage::Passage;
 use super::protocol::Class;
 use super::refusal::Refusal;
+use super::relay::BoxError;
 use super::report::{Report, refuse};
 use crate::sync::Arc;
 use crate::telemetry::NO_OPERATION;
@@ -45,7 +45,7 @@ where
     S::Error: Send,
     B: Body<Data = Bytes> + Send + 'static,
     R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<Box<dyn Error + Send + Sync>>,
+    R::Error: Into<BoxError>,
 {
     type Response = Response<AnswerBody<R>>;
     type Error = S::Error;
@@ -66,9 +66,12 @@ async fn serve<S, B, R>(
     request: Request<B>,
 ) -> Result<Response<AnswerBody<R>>, S::Error>
 where
-    S: Service<Request<Forwarded<B>>, Response = Response<R>>,
-    B: Body<Data = Bytes>,
-    R: Body<Data = Bytes>,
+    S: Service<Request<Forwarded<B>>, Response = Response<R>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
 {
     let (parts, body) = request.into_parts();
     match booth.protocol.class(&parts) {

@@ -9,17 +9,15 @@ use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tollkeeper::http::{
-    Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, UsageReader,
-};
+use tollkeeper::http::{Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, UsageReader};
 use tollkeeper::{
     Engine, Filter, Idempotency, IdempotencyBuilder, Ledger, LedgerStore, LimitId, MemoryKeys,
-    MemoryLedger, Outcome, OwnerId, RateLimit, Usage,
+    MemoryLedger, Outcome, OwnerId, RateLimit, Timestamp, Usage,
 };
 use tower::{Layer, ServiceExt};
 
@@ -62,7 +60,8 @@ impl Gateway {
         store: impl LedgerStore,
         keys: Option<(Idempotency, Duration)>,
     ) -> Gateway {
-        let engine = Engine::new();
+        // Gateways that share a ledger count in the same windows.
+        let engine = Engine::builder().anchor(Timestamp::from_secs(1_700_000_000)).build();
         for name in ["k1", "k2"] {
             engine.upsert_owner(&owner(name), &[]).expect("a new owner");
         }
@@ -91,9 +90,7 @@ impl Gateway {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let service = TowerToHyperService::new(service.clone());
-                tokio::spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
         let gateway = Gateway { address, engine, ledger, upstream };
@@ -116,6 +113,11 @@ impl Gateway {
 
     /// Sends a request. Dropping its answer closes its connection.
     pub async fn begin(&self, asks: &Ask) -> Response<Incoming> {
+        self.try_begin(asks).await.expect("an answer")
+    }
+
+    /// The same, where there may be none.
+    pub async fn try_begin(&self, asks: &Ask) -> Result<Response<Incoming>, Error> {
         let client: Client<HttpConnector, Full<Bytes>> =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
         let mut request = Request::post(format!("http://{}{}", self.address, asks.target))
@@ -128,7 +130,7 @@ impl Gateway {
             request = request.header("x-panic", "yes");
         }
         let request = request.body(Full::from(asks.body)).expect("a request");
-        client.request(request).await.expect("an answer")
+        client.request(request).await
     }
 
     /// The records but unbilled ones: how each ended, and the tokens it says.
@@ -187,6 +189,13 @@ pub struct Ask {
 pub fn ask(key: &str) -> Ask {
     let keys = vec![key.to_owned()];
     Ask { caller: "k1", keys, target: PATH, body: "say something", panics: false }
+}
+
+/// The next piece of a body.
+pub async fn next(response: &mut Response<Incoming>) -> Bytes {
+    let frame = tokio::time::timeout(LONG, response.body_mut().frame()).await;
+    let frame = frame.expect("it comes soon").expect("it is not the end").expect("it is whole");
+    frame.into_data().expect("data")
 }
 
 /// What came to the client.

@@ -31,6 +31,8 @@ pub struct Reply {
     pub steps: Vec<Step>,
     /// Closes the connection instead of answering.
     pub hangs_up: bool,
+    /// Answers when the gate is opened once.
+    pub is_late: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,14 +51,13 @@ pub fn say(text: impl Into<Bytes>) -> Step {
 impl Reply {
     pub fn ok(steps: impl Into<Vec<Step>>) -> Reply {
         let fields = vec![("content-type", "text/plain"), ("x-request-id", "up-1")];
-        Reply { status: StatusCode::OK, fields, steps: steps.into(), hangs_up: false }
-    }
-
-    /// Lines that come one after the other, each its own chunk.
-    pub fn stream(lines: &[&'static str]) -> Reply {
-        let mut steps: Vec<Step> = lines.iter().map(|line| say(*line)).collect();
-        steps.push(Step::Wait);
-        Reply::ok(steps)
+        Reply {
+            status: StatusCode::OK,
+            fields,
+            steps: steps.into(),
+            hangs_up: false,
+            is_late: false,
+        }
     }
 
     pub fn status(mut self, status: u16) -> Reply {
@@ -67,6 +68,10 @@ impl Reply {
     pub fn field(mut self, name: &'static str, value: &'static str) -> Reply {
         self.fields.push((name, value));
         self
+    }
+
+    pub fn late(self) -> Reply {
+        Reply { is_late: true, ..self }
     }
 
     pub fn hang_up() -> Reply {
@@ -83,6 +88,7 @@ pub struct Upstream {
 struct State {
     calls: AtomicUsize,
     said: AtomicUsize,
+    keys: Mutex<Vec<Option<String>>>,
     replies: Mutex<VecDeque<Reply>>,
     gate: Arc<Semaphore>,
 }
@@ -94,6 +100,7 @@ impl Upstream {
         let state = Arc::new(State {
             calls: AtomicUsize::new(0),
             said: AtomicUsize::new(0),
+            keys: Mutex::default(),
             replies: Mutex::default(),
             gate: Arc::new(Semaphore::new(0)),
         });
@@ -103,7 +110,8 @@ impl Upstream {
             while let Ok((stream, _)) = listener.accept().await {
                 let upstream = serving.clone();
                 let service = service_fn(move |request| upstream.clone().answer(request));
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(connection);
             }
         });
@@ -121,6 +129,11 @@ impl Upstream {
         self.state.calls.load(Ordering::SeqCst)
     }
 
+    /// The keys that it got, call by call.
+    pub fn keys(&self) -> Vec<Option<String>> {
+        self.state.keys.lock().expect("no panic").clone()
+    }
+
     /// So many pieces of bodies were taken from it.
     pub fn said(&self) -> usize {
         self.state.said.load(Ordering::SeqCst)
@@ -133,12 +146,18 @@ impl Upstream {
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Script>, io::Error> {
         let call = self.state.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let key = request.headers().get("idempotency-key");
+        let key = key.map(|key| key.to_str().expect("text").to_owned());
+        self.state.keys.lock().expect("no panic").push(key);
         let _ = request.into_body().collect().await;
         let reply = self.state.replies.lock().expect("no panic").pop_front();
-        let reply = reply
-            .unwrap_or_else(|| Reply::ok([say(format!("answer {call}\nused 7\nend\n"))]));
+        let reply =
+            reply.unwrap_or_else(|| Reply::ok([say(format!("answer {call}\nused 7\nend\n"))]));
         if reply.hangs_up {
             return Err(io::Error::other("hangs up"));
+        }
+        if reply.is_late {
+            self.state.gate.clone().acquire_owned().await.expect("it is never closed").forget();
         }
         let steps = reply.steps.into();
         let state = self.state.clone();

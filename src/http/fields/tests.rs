@@ -31,6 +31,7 @@ fn limit(id: &str, counters: &[CounterUsage]) -> LimitUsage {
         limit: LimitId::new(id).expect("an id"),
         owner: OwnerId::new("team", "secret").expect("an owner"),
         kind: LimitKind::RateLimit,
+        enforcement: Enforcement::Hard,
         counters: counters.to_vec(),
     }
 }
@@ -138,6 +139,16 @@ fn money_and_uncapped_counters_are_not_shown() {
     assert_eq!(fields(&[money.clone(), uncapped.clone()]), BTreeMap::new());
     let shown = limit("a", &[counter(Dimension::Requests, 5, 2, 1, NOW + SECOND)]);
     assert_eq!(fields(&[money, uncapped, shown.clone()]), fields(&[shown]));
+}
+
+/// A limit on trial is the operator's; one that does not deny is still a limit to keep to.
+#[test]
+fn soft_limits_are_shown_and_shadow_ones_are_not() {
+    let hard = limit("a", &[counter(Dimension::Requests, 5, 7, 1, NOW + SECOND)]);
+    let soft = LimitUsage { enforcement: Enforcement::Soft, ..hard.clone() };
+    let shadow = LimitUsage { enforcement: Enforcement::Shadow, ..hard.clone() };
+    assert_eq!(fields(&[soft]), fields(&[hard]));
+    assert_eq!(fields(&[shadow]), BTreeMap::new());
 }
 
 #[test]
@@ -301,8 +312,9 @@ fn any_usage() -> impl Strategy<Value = LimitUsage> {
         let window = Span { start: Timestamp::from_nanos(start), end: Timestamp::from_nanos(end) };
         CounterUsage { dimension, settled, held, limit, window, generation: 0 }
     });
-    ("[^\\p{Cc}]{1,60}", prop::collection::vec(counter, 0..3))
-        .prop_map(|(id, counters)| limit(&id, &counters))
+    let enforcement = proptest::sample::select(&Enforcement::ALL[..]);
+    ("[^\\p{Cc}]{1,60}", prop::collection::vec(counter, 0..3), enforcement)
+        .prop_map(|(id, counters, enforcement)| LimitUsage { enforcement, ..limit(&id, &counters) })
 }
 
 /// The id and the dimension of a name.
@@ -333,7 +345,8 @@ proptest! {
     ) {
         let fields = fields_at(&usage, now);
         prop_assert_eq!(fields.contains_key("ratelimit"), fields.contains_key("ratelimit-policy"));
-        let shown = usage.iter().flat_map(|limit| &limit.counters).filter(|counter| {
+        let shown = usage.iter().filter(|limit| limit.enforcement != Enforcement::Shadow);
+        let shown = shown.flat_map(|limit| &limit.counters).filter(|counter| {
             counter.limit.is_some() && counter.dimension != Dimension::Money
         });
         let shown = shown.count();
