@@ -10,7 +10,7 @@ use super::quota;
 use super::refusal::Refusal;
 use super::report::Report;
 use crate::barrier::{BarrierError, Permit};
-use crate::engine::{Denied, Route};
+use crate::engine::Route;
 use crate::ledger::{Draft, RecordId, Unreserved};
 use crate::sync::Arc;
 use crate::telemetry::Decided;
@@ -46,7 +46,7 @@ impl Passage {
             }
             Err(Unreserved::Denied(denied)) => {
                 report.decided(Decided::Denied(&denied));
-                Err(self.denied(&denied, &route))
+                Err(quota::refuse(&denied, booth, &route, caller))
             }
             Err(Unreserved::OutboxFull { .. }) => {
                 report.decided(Decided::Full);
@@ -103,13 +103,6 @@ impl Passage {
             return Err(unavailable("the turn of this request was lost; try again"));
         }
         Ok(Some(permit))
-    }
-
-    fn denied(&self, denied: &Denied, route: &Route) -> Refusal {
-        let status = (self.booth.status_of)(denied);
-        let mut refusal = Refusal::new(status, "rate_limit_exceeded", denied.to_string());
-        quota::put(refusal.headers_mut(), self.booth.ledger.engine(), route);
-        refusal
     }
 }
 

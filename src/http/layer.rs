@@ -7,6 +7,7 @@ use http::StatusCode;
 use tower_layer::Layer;
 
 use super::caller::Callers;
+use super::denial::usual_status;
 use super::protocol::Protocol;
 use super::service::TollService;
 use crate::barrier::Barrier;
@@ -68,7 +69,7 @@ impl Toll {
                 keys: None,
                 body_limit: BODY_LIMIT,
                 at_once: false,
-                status_of: Box::new(|_| StatusCode::TOO_MANY_REQUESTS),
+                status_of: Box::new(usual_status),
             },
         }
     }
@@ -104,7 +105,7 @@ impl TollBuilder {
         self
     }
 
-    /// The status of the answer to a denied request.
+    /// The status of the answer to a denied request, in place of [`usual_status`].
     pub fn status_of(
         mut self,
         status_of: impl Fn(&Denied) -> StatusCode + Send + Sync + 'static,

@@ -73,7 +73,7 @@ impl Passage {
         poll_fn(|context| inner.poll_ready(context)).await?;
         fare.dispatch();
         let (mut parts, body) = inner.call(request).await?.into_parts();
-        quota::tell(&mut parts, self.booth.ledger.engine(), &route);
+        quota::tell(&mut parts, &self.booth, &route, &self.caller);
         let mut meter = match parts.extensions.remove::<Upstream>() {
             Some(Upstream::Unreached) => {
                 drop(fare.end(Verdict::Unreached));
