@@ -38,3 +38,5 @@ pub use protocol::{Asked, Class, Protocol, UsageReader};
 pub use refusal::Refusal;
 pub use service::TollService;
 pub use upstream::Upstream;
+
+pub use crate::sse::{EventPiece, EventStream};

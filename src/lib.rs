@@ -102,6 +102,10 @@ mod telemetry;
 pub mod guide;
 #[cfg(all(feature = "http", not(tollkeeper_loom)))]
 pub mod http;
+#[cfg(all(feature = "http", not(tollkeeper_loom)))]
+pub mod openai;
+#[cfg(all(feature = "http", not(tollkeeper_loom)))]
+mod sse;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

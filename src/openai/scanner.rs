@@ -222,7 +222,11 @@ impl Scanner {
             }
             (State::Colon, b':') => State::Value,
             (State::After, b',') if self.depth > 0 => {
-                if self.in_object() { State::Key } else { State::Value }
+                if self.in_object() {
+                    State::Key
+                } else {
+                    State::Value
+                }
             }
             (State::After, b']' | b'}') => self.close(byte),
             _ => State::Broken,
