@@ -117,6 +117,13 @@ impl StandIn {
     }
 }
 
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // Not waiting for it: tests drop it where nothing may wait.
+        self.runtime.take().map(Runtime::shutdown_background);
+    }
+}
+
 async fn page() -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], PAGE).into_response()
 }
