@@ -21,7 +21,7 @@ use scene::{company, hold, morning, put, used};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sight::Line;
-use stand_in::{PAGE, StandIn, TOKEN, dollars};
+use stand_in::{PAGE, StandIn, TOKEN, dimension_name, dollars};
 use tollkeeper::{Concurrency, Dimension, Engine, RateLimit};
 
 const CONTRAST: &str = include_str!("gateway_page/contrast.js");
@@ -67,7 +67,10 @@ fn told(engine: &Engine) -> Vec<((String, String), [String; 5])> {
                 or_none(counter.limit),
                 percent,
             ];
-            told.push(((usage.limit.to_string(), counter.dimension.name().to_owned()), texts));
+            told.push((
+                (usage.limit.to_string(), dimension_name(counter.dimension).to_owned()),
+                texts,
+            ));
         }
     }
     told.sort();
@@ -147,10 +150,10 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
     browser.until_shown("Live").await;
 
     // A stream in flight: its hold is seen, then what it really used.
-    let before = line_of(&browser.lines().await, "search-daily", "money");
+    let before = line_of(&browser.lines().await, "search-daily", "cost");
     let reservation = hold(&server.engine, "key:alice", &used(20_000, "$2"));
     agrees(&browser, &server.engine).await;
-    let during = line_of(&browser.lines().await, "search-daily", "money");
+    let during = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((before.held_width, during.held.as_str()), (0.0, "$2.00"));
     assert!((during.held_width - 10.0).abs() < 0.5, "$2 of $20 are held: {during:?}");
     assert!((during.settled_width - before.settled_width).abs() < 0.5, "{during:?}");
@@ -158,7 +161,7 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
     assert_eq!((flying.held.as_str(), flying.remaining.as_str()), ("1", "3"));
     let _ = reservation.settle(&used(18_000, "$1.5"));
     agrees(&browser, &server.engine).await;
-    let after = line_of(&browser.lines().await, "search-daily", "money");
+    let after = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((after.held_width, after.settled.as_str()), (0.0, "$18.4525"));
     assert_eq!(after.section, "close", "92 % are near the limit");
 
@@ -170,21 +173,21 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
     let last = hold(&server.engine, "key:alice", &used(10, "$1.5475"));
     let _ = last.settle(&used(10, "$1.5475"));
     agrees(&browser, &server.engine).await;
-    let full = line_of(&browser.lines().await, "search-daily", "money");
+    let full = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((full.section.as_str(), full.percent.as_str()), ("full", "100 %"));
     assert_eq!(browser.client.title().await.expect("a title"), "1 full · Tollkeeper");
 
     // What does not deny is not full, and says that it does not.
-    let shadow = line_of(&browser.lines().await, "carol-trial", "money");
+    let shadow = line_of(&browser.lines().await, "carol-trial", "cost");
     assert_eq!((shadow.section.as_str(), shadow.percent.as_str()), ("close", "117 %"));
     assert!(shadow.text.contains("carol-trialshadow"), "{shadow:?}");
     assert_eq!(shadow.remaining, "$0.00", "never negative");
     assert!(full.reset.ends_with("min"), "it resets within the day: {full:?}");
-    assert_eq!(line_of(&browser.lines().await, "globex-credit", "money").reset, "by top-up");
+    assert_eq!(line_of(&browser.lines().await, "globex-credit", "cost").reset, "by top-up");
     let meter = full.meter.expect("a meter");
     assert_eq!(meter, "100 %: $20.00 settled, $0.00 held, $0.00 left of $20.00");
     assert_eq!(full.meter_now.as_deref(), Some("100"));
-    assert_eq!(line_of(&browser.lines().await, "initech-spend", "money").meter, None);
+    assert_eq!(line_of(&browser.lines().await, "initech-spend", "cost").meter, None);
 
     assert_eq!(browser.script("return window.notReloaded").await, json!(true));
     assert_eq!(browser.console().await, [""; 0], "the page complains");
