@@ -10,12 +10,9 @@ async fn usage(process: &Process) -> Value {
     process.caller.admin(Method::GET, "/admin/usage", None).await.ok().json()["limits"].take()
 }
 
-/// What was settled, of the limits whose windows have not ended meanwhile: of all but those of a
-/// minute.
+/// What was settled.
 fn settled(usage: &Value) -> Vec<(String, u64)> {
-    let limits = usage.as_array().expect("it is a list").iter();
-    let long = limits.filter(|limit| limit["kind"] == "budget");
-    let each = long.map(|limit| {
+    let each = usage.as_array().expect("it is a list").iter().map(|limit| {
         let amount = limit["counters"][0]["settled"].as_u64().expect("it is a number");
         (limit["limit"].as_str().expect("it is text").to_owned(), amount)
     });

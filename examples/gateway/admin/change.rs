@@ -145,7 +145,9 @@ pub async fn define(
 ) -> Result<Json<Value>, Problem> {
     let Json(definition) = asked?;
     let id = limit_id(&id)?;
-    let definition = toml::Table::try_from(definition).map_err(Problem::bad)?;
+    let Ok(definition) = toml::Table::try_from(definition) else {
+        return Err(Problem::bad("accepted: a table, as a limit is written in the configuration"));
+    };
     let done = blocking(move || house.change(&id, definition)).await?.map_err(|error| {
         let status = match error {
             ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
