@@ -104,7 +104,7 @@ pub fn router(house: Arc<House>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .merge(guarded)
         .route("/health", get(health))
-        .route("/metrics", get(move || async move { metrics.render() }))
+        .route("/metrics", get(move || exposition(metrics.clone())))
         .route("/status", get(page))
         .fallback(|| async { Problem(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -127,6 +127,10 @@ async fn page() -> impl IntoResponse {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (fields, Html(include_str!("status.html")))
+}
+
+async fn exposition(metrics: PrometheusHandle) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
 }
 
 /// Whether requests can be recorded.

@@ -52,6 +52,7 @@ pub struct GatewayPart {
     pub listen: SocketAddr,
     pub max_connections: usize,
     pub max_body_bytes: usize,
+    pub max_bodies_bytes: usize,
     pub header_seconds: u64,
     pub body_seconds: u64,
     pub write_seconds: u64,
@@ -221,6 +222,7 @@ fn check_numbers(whole: &Whole<'_>, fixed: &Fixed) -> Result<(), Wrong> {
     let sizes = [
         ("gateway.max_connections", gateway.max_connections, 1_000_000),
         ("gateway.max_body_bytes", gateway.max_body_bytes, 1 << 30),
+        ("gateway.max_bodies_bytes", gateway.max_bodies_bytes, 1 << 40),
     ];
     for (path, size, most) in sizes {
         if !(1..=most).contains(&size) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -20,15 +20,16 @@ use tower::Service;
 
 use super::callers::{Key, MODEL, key_of};
 use super::house::House;
+use super::intake::{Room, Stopped, Whole};
 use super::news::Denial;
-use super::slow::Whole;
 
 /// A service that lets in those who have a key.
 #[derive(Clone)]
 pub struct Front<S> {
     pub house: Arc<House>,
     pub toll: S,
-    /// For the body of a request.
+    /// For the bodies of requests, and how long each may take.
+    pub room: Room,
     pub body: Duration,
 }
 
@@ -83,15 +84,13 @@ where
             }
         }
         parts.extensions.insert(key.clone());
-        let (body, slow) = Whole::new(body, self.body);
+        let (body, share) = self.room.body(body, self.body);
         let model = Arc::new(OnceLock::new());
         let call = self.toll.call(Request::from_parts(parts, body));
         let answered: Result<_, Infallible> = MODEL.scope(Arc::clone(&model), call).await;
         let Ok(response) = answered;
-        if slow.is_so() {
-            let message = "the body of the request took too long";
-            let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
-            return Err(closing(refusal.into_response()));
+        if let Some(stopped) = share.stopped() {
+            return Err(closing(not_read(stopped)));
         }
         if let Some(denied) = response.extensions().get::<Denied>() {
             let model = model.get().filter(|model| !model.is_empty()).cloned();
@@ -110,6 +109,24 @@ where
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }
+}
+
+/// The answer to one whose body was not read to the end.
+fn not_read(stopped: Stopped) -> Response<Bytes> {
+    let refusal = match stopped {
+        Stopped::TooSlow => {
+            let message = "the body of the request took too long";
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
+        }
+        Stopped::NoRoom => {
+            let message = "the gateway has no room for another request at the moment";
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
+            let mut refusal = refusal.kind("server_error");
+            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            refusal
+        }
+    };
+    refusal.into_response()
 }
 
 fn closing(mut response: Response<Bytes>) -> Response<Bytes> {

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 mod front;
 pub mod house;
+mod intake;
 pub mod keys;
 mod news;
 mod place;

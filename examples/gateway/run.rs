@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use super::cli::Serve;
 use super::config::{Fixed, UpstreamPart};
 use super::front::Front;
 use super::house::{House, Source};
+use super::intake::Room;
 use super::proxy::{Proxy, UpstreamError};
 use super::server::{Bounds, serve};
 use super::tasks::Tasks;
@@ -57,8 +59,8 @@ pub enum StartError {
     #[error("{0}")]
     Config(String),
     #[error(
-        "the configuration has a key or the token of the sample, which everybody knows, and listens \
-         on more than loopback; accepted: keys and a token of your own"
+        "the configuration has a key or the token of the sample, which everybody knows, and \
+         listens on more than loopback; accepted: keys and a token of your own"
     )]
     SampleInPublic,
     #[error("cannot listen on {0}: {1}")]
@@ -98,7 +100,8 @@ impl Running {
         let house = Arc::new(House::new(books.ledger.clone(), source.clone(), file));
         let toll = toll(&house, &books, &tasks, &fixed).layer(proxy);
         let body = Duration::from_secs(fixed.gateway.body_seconds);
-        let front = Front { house: Arc::clone(&house), toll, body };
+        let room = Room::new(fixed.gateway.max_bodies_bytes);
+        let front = Front { house: Arc::clone(&house), toll, room, body };
         let router = admin::router(Arc::clone(&house), metrics.clone());
         let (stop, stopped) = watch::channel(false);
         let bounds = bounds(&fixed);
@@ -111,7 +114,8 @@ impl Running {
         ];
         let beside = vec![
             tokio::spawn(admin::watch(Arc::clone(&house))),
-            tokio::spawn(keep(Arc::clone(&house), books.compare_every, metrics)),
+            tokio::spawn(compare(Arc::clone(&house), books.compare_every)),
+            tokio::spawn(sweep(Arc::clone(&house), metrics)),
         ];
         let drain = bounds.drain;
         Ok(Running { house, address, admin_address, source, stop, servers, beside, tasks, drain })
@@ -207,21 +211,13 @@ fn with_body(request: http::Request<hyper::body::Incoming>) -> http::Request<axu
     request.map(axum::body::Body::new)
 }
 
-/// What is to be done now and then: windows that are over are closed, and memory is compared with
-/// the ledger, which other instances may write, too. Never ends.
-async fn keep(house: Arc<House>, every: Duration, metrics: PrometheusHandle) {
-    let mut turn = tokio::time::interval(every);
-    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    turn.tick().await;
+/// Compares memory with the ledger, which other instances may write, too. Never ends.
+async fn compare(house: Arc<House>, every: Duration) {
+    let mut turn = ticks(every);
     loop {
         turn.tick().await;
-        metrics.run_upkeep();
-        let house = Arc::clone(&house);
-        let done = tokio::task::spawn_blocking(move || {
-            house.engine.reset_expired();
-            house.ledger.reconcile()
-        });
-        match done.await {
+        let ledger = house.ledger.clone();
+        match tokio::task::spawn_blocking(move || ledger.reconcile()).await {
             Ok(Ok(found)) => {
                 for apart in &found.apart {
                     tracing::error!(?apart, "other instances count in other windows");
@@ -233,11 +229,30 @@ async fn keep(house: Arc<House>, every: Duration, metrics: PrometheusHandle) {
     }
 }
 
+/// Closes windows that are over though nobody asks, and keeps the recorder small. Never ends.
+async fn sweep(house: Arc<House>, metrics: PrometheusHandle) {
+    let mut turn = ticks(Duration::from_secs(5));
+    loop {
+        turn.tick().await;
+        metrics.run_upkeep();
+        house.engine.reset_expired();
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}
+
 /// The recorder of the process: there can be one.
 fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        // Gauges of limits that are not among the fullest any more go.
+        let recorder = PrometheusBuilder::new()
+            .idle_timeout(MetricKindMask::GAUGE, Some(Duration::from_secs(30)))
+            .build_recorder();
         let handle = recorder.handle();
         let _ = metrics::set_global_recorder(recorder);
         handle

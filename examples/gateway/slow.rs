@@ -1,10 +1,8 @@
-//! Those who are slow: clients that send or take in a byte now and then, and upstreams.
+//! Those who are slow: upstreams whose pieces are far apart, clients that take nothing in.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,67 +12,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Whether a client was too slow with the body of its request.
-#[derive(Clone, Debug, Default)]
-pub struct TooSlow(Arc<AtomicBool>);
-
-impl TooSlow {
-    pub fn is_so(&self) -> bool {
-        // Relaxed: it is asked by the task that has read the body.
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// What a body broke off with.
 pub type Broken = Box<dyn std::error::Error + Send + Sync>;
-
-pin_project! {
-    /// A body that must be there whole in time, however it trickles.
-    pub struct Whole<B> {
-        #[pin]
-        body: B,
-        #[pin]
-        until: Sleep,
-        slow: TooSlow,
-    }
-}
-
-impl<B> Whole<B> {
-    pub fn new(body: B, within: Duration) -> (Whole<B>, TooSlow) {
-        let slow = TooSlow::default();
-        (Whole { body, until: sleep(within), slow: slow.clone() }, slow)
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for Whole<B>
-where
-    B::Error: Into<Broken>,
-{
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = self.project();
-        if let Poll::Ready(frame) = this.body.poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        ready!(this.until.poll(context));
-        // Relaxed: see `is_so`.
-        this.slow.0.store(true, Ordering::Relaxed);
-        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 pin_project! {
     /// A body whose pieces may not be too far apart.

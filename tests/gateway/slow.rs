@@ -146,14 +146,24 @@ async fn a_thousand_slow_clients_take_little_memory_and_nobody_waits_for_them() 
         process.caller.ask(ALICE, "/v1/chat/completions", &chat(4, false)).await.ok();
     }
     let before = process.resident();
-    // Half of them are within the fields, half within the body, a long one.
+    // Some are within the fields, some within the body, a long one, and some have a field that
+    // would never end.
     let mut clients = JoinSet::new();
     for number in 0..MANY {
         clients.spawn(async move {
             let mut stream = connect(address).await;
             let head = head(4_000_000);
-            let cut = if number % 2 == 0 { head.len() / 2 } else { head.len() };
-            stream.write_all(&head.as_bytes()[..cut]).await.expect("it is read");
+            let (cut, more) = match number % 3 {
+                0 => (head.len() / 2, 0),
+                1 => (head.len(), 0),
+                _ => (head.len() - 2, 1_000_000),
+            };
+            let _ = stream.write_all(&head.as_bytes()[..cut]).await;
+            let endless = format!("x-large: {}", "x".repeat(more));
+            if more > 0 {
+                let send = stream.write_all(endless.as_bytes());
+                let _ = tokio::time::timeout(Duration::from_secs(2), send).await;
+            }
             stream
         });
     }
@@ -177,4 +187,42 @@ async fn a_thousand_slow_clients_take_little_memory_and_nobody_waits_for_them() 
     drop(streams);
     process.signal("TERM");
     assert!(process.end().success());
+}
+
+/// What all requests together have sent is bounded, too: some that send slowly do not take what
+/// there is of memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_take_no_more_room_together_than_there_is() {
+    let changes = [("max_bodies_bytes = 268_435_456", "max_bodies_bytes = 150_000")];
+    let gateway = Gateway::start(&changes).await;
+    let send = async || {
+        let mut stream = connect(gateway.client.gateway).await;
+        stream.write_all(head(100_000).as_bytes()).await.expect("it is read");
+        let _ = stream.write_all(&[b' '; 90_000]).await;
+        stream
+    };
+    let first = send().await;
+    // Until what it has sent is there.
+    let mut answer = String::new();
+    let begun = Instant::now();
+    while !answer.starts_with("HTTP/1.1 503 ") {
+        assert!(begun.elapsed() < PATIENCE, "there is still room: {answer}");
+        let mut other = send().await;
+        let mut bytes = vec![0; 4_096];
+        let read = tokio::time::timeout(Duration::from_millis(500), other.read(&mut bytes)).await;
+        let read = read.map_or(0, |read| read.unwrap_or(0));
+        answer = String::from_utf8_lossy(&bytes[..read]).into_owned();
+    }
+    assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
+    gateway.client.chat(ALICE).await.ok();
+    // When one has gone there is room again.
+    drop(first);
+    let mut large = chat(4, false);
+    large["messages"][0]["content"] = "x".repeat(120_000).into();
+    let begun = Instant::now();
+    while gateway.client.ask(ALICE, "/v1/chat/completions", &large).await.status != StatusCode::OK {
+        assert!(begun.elapsed() < PATIENCE, "there is no room again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(gateway.end().await);
 }

@@ -66,7 +66,8 @@ impl Draft<'_> {
         json!({
             "id": self.id, "object": "response", "created_at": self.created, "status": status,
             "model": self.asked.model, "output": output, "error": null, "incomplete_details": null,
-            "instructions": self.asked.instructions, "max_output_tokens": self.asked.max_output_tokens,
+            "instructions": self.asked.instructions,
+            "max_output_tokens": self.asked.max_output_tokens,
             "parallel_tool_calls": true, "previous_response_id": null, "tool_choice": "auto",
             "tools": [], "metadata": {}, "usage": null,
         })
