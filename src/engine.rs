@@ -297,8 +297,8 @@ impl Engine {
         self.shared.prices.load().cost(model, usage)
     }
 
-    /// A model's price by the price table in force. `None` as long as the table is empty: then money
-    /// is not counted.
+    /// A model's price by the price table in force. `None` as long as the table is empty: then
+    /// money is not counted.
     ///
     /// # Errors
     ///

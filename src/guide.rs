@@ -166,7 +166,8 @@
 //! What was booked after the export is not in it.
 //!
 //! With a ledger nothing that was acknowledged is lost, and a retried request is charged once: see
-//! the chapter on settlement (feature `ledger`).
+//! the chapter on settlement (feature `ledger`). The one after it shows whole request loops, with
+//! and without an async runtime.
 //!
 //! # Testing your gateway
 //!
@@ -196,3 +197,5 @@
 
 #[cfg(feature = "ledger")]
 pub mod settlement;
+#[cfg(feature = "ledger")]
+pub mod without_tower;

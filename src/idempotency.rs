@@ -67,6 +67,8 @@ mod transition;
 
 pub use front::{Claim, ClaimError, Claiming, Idempotency, IdempotencyBuilder, IdempotencyError};
 pub use keeper::Keeper;
+#[cfg(feature = "http")]
+pub(crate) use key::PART_BYTES_MAX;
 pub use key::{Fingerprint, Scope, ScopeError};
 pub use lease::{EndError, Ending, Lease};
 pub use memory::MemoryKeys;

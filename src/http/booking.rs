@@ -10,6 +10,7 @@ use crate::barrier::Permit;
 use crate::ledger::{Ledger, Settling};
 use crate::promise::Promise;
 use crate::task::Spawn;
+use crate::telemetry::{Phase, Stopwatch};
 
 /// A charge that has ended, until its record is durable. Only then the next request of a user who
 /// stands at the barrier is let in, also if nobody waits here any more.
@@ -29,6 +30,8 @@ pub(super) struct Rest {
     /// Of a record whose id is that of an idempotency key: an earlier attempt may have left one
     /// that is uncertain, which this one resolves.
     pub(super) again: Option<Ledger>,
+    /// Reported, with the time that it took.
+    pub(super) operation: Option<(&'static str, Stopwatch)>,
 }
 
 impl Booking {
@@ -45,6 +48,9 @@ impl Future for Booking {
         if let Some(settling) = &mut self.settling {
             let receipt = ready!(Pin::new(settling).poll(context));
             self.settling = None;
+            if let Some((operation, mut watch)) = self.rest.operation.take() {
+                watch.took(operation, Phase::Record);
+            }
             // A record that is refused is listed by the ledger, and its charge is booked.
             if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.again.take()) {
                 self.resolved = correct(&ledger, &receipt);

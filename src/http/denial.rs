@@ -39,7 +39,8 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// engine.upsert_owner(&key, &[])?;
 /// engine.upsert_limit(&key, &LimitId::new("credit")?, Budget::prepaid("$5".parse()?))?;
 /// let route = engine.route(&[key]);
-/// let Peek::WouldDeny(denied) = engine.peek(&route, &Usage { cost: "$6".parse()?, ..Usage::default() }) else {
+/// let six = Usage { cost: "$6".parse()?, ..Usage::default() };
+/// let Peek::WouldDeny(denied) = engine.peek(&route, &six) else {
 ///     panic!("there are five dollars");
 /// };
 /// assert_eq!(usual_status(&denied), StatusCode::PAYMENT_REQUIRED);
@@ -102,11 +103,12 @@ pub fn usual_status(denied: &Denied) -> StatusCode {
 /// | tokens, requests | `tokens`, `requests` | `rate_limit_exceeded` |
 /// | requests in flight | `concurrent_requests` | `rate_limit_exceeded` |
 /// | money | `insufficient_quota` | `insufficient_quota` |
-/// | any of them, where the request is larger than the limit itself | the same | `request_exceeds_limit` |
+/// | any of them, if no window has room | the same | `request_exceeds_limit` |
 /// | none: an owner is unknown | `invalid_request_error` | `unknown_owner` |
 ///
-/// The type `insufficient_quota` keeps clients from asking again even if `status_of` makes money
-/// a 429.
+/// No window has room where the request is larger than the limit itself, and where the limit is
+/// zero. The type `insufficient_quota` keeps clients from asking again even if `status_of` makes
+/// money a 429.
 ///
 /// # When to come back
 ///
@@ -118,9 +120,10 @@ pub fn usual_status(denied: &Denied) -> StatusCode {
 ///
 /// # What it gives away
 ///
-/// The message names the limit, and says how many tokens were asked for; not what the limit admits, not what is used, no amount of money, and no owner. A limit that is not in
-/// `usage` is not named: how much a gateway may use of an upstream, or how much another team has
-/// left, is told only to whom `usage` tells it.
+/// The message names the limit, and says how many tokens were asked for; not what the limit admits,
+/// not what is used, no amount of money, and no owner. A limit that is not in `usage` is not named:
+/// how much a gateway may use of an upstream, or how much another team has left, is told only to
+/// whom `usage` tells it.
 pub fn refuse(
     denied: &Denied,
     usage: &[LimitUsage],

@@ -8,7 +8,6 @@ use super::fare::{Fare, priced};
 use super::passage::Passage;
 use super::quota;
 use super::refusal::Refusal;
-use super::report::Report;
 use crate::barrier::{BarrierError, Permit};
 use crate::engine::Route;
 use crate::ledger::{Draft, RecordId, Unreserved};
@@ -21,18 +20,13 @@ const MODEL_MAX: usize = 256;
 
 impl Passage {
     /// Holds what it may cost.
-    pub(super) async fn admit(
-        &self,
-        id: Option<RecordId>,
-        report: &mut Report,
-    ) -> Result<(Fare, Route), Refusal> {
-        let Self { booth, asked, caller, .. } = self;
-        let engine = booth.ledger.engine();
+    pub(super) async fn admit(&mut self, id: Option<RecordId>) -> Result<(Fare, Route), Refusal> {
         let price = self.price()?;
-        let tokens = asked.tokens.unwrap_or_default();
+        let tokens = self.asked.tokens.unwrap_or_default();
         let estimate = priced(price.as_ref(), tokens, 1).ok_or_else(uncountable)?;
-        let permit = self.permit(asked.tokens.map(|_| &estimate), report).await?;
-        let route = engine.route(&caller.owners);
+        let permit = self.permit(self.asked.tokens.map(|_| &estimate)).await?;
+        let Self { booth, asked, caller, report, .. } = self;
+        let route = booth.ledger.engine().route(&caller.owners);
         let mut draft = Draft::new().api_key(&caller.key);
         draft = caller.upstream.iter().fold(draft, Draft::upstream);
         draft = asked.model.iter().fold(draft, |draft, model| draft.model(model.as_str()));
@@ -41,7 +35,8 @@ impl Passage {
             Ok(charge) => {
                 report.decided(Decided::Admitted);
                 let spawn = Arc::clone(&booth.spawn);
-                let rest = Rest { permit, again: id.map(|_| booth.ledger.clone()) };
+                let again = id.map(|_| booth.ledger.clone());
+                let rest = Rest { permit, again, ..Rest::default() };
                 Ok((Fare::new(charge, price, rest, spawn, asked.operation), route))
             }
             Err(Unreserved::Denied(denied)) => {
@@ -78,11 +73,7 @@ impl Passage {
     }
 
     /// The right to go on, where the barrier is asked for it.
-    async fn permit(
-        &self,
-        estimate: Option<&Usage>,
-        report: &mut Report,
-    ) -> Result<Option<Permit>, Refusal> {
+    async fn permit(&mut self, estimate: Option<&Usage>) -> Result<Option<Permit>, Refusal> {
         let Some(barrier) = &self.booth.barrier else {
             return if estimate.is_some() { Ok(None) } else { Err(unestimated()) };
         };
@@ -90,16 +81,16 @@ impl Passage {
             return Ok(None);
         }
         let user = self.caller.user.as_ref().unwrap_or(&self.caller.key);
-        let permit = match barrier.acquire(user, estimate).await {
+        let permit = match self.report.at_barrier(barrier.acquire(user, estimate)).await {
             Ok(permit) => permit,
             Err(error) => {
                 let closed = matches!(error, BarrierError::Closed);
-                report.decided(if closed { Decided::Closed } else { Decided::Barred });
+                self.report.decided(if closed { Decided::Closed } else { Decided::Barred });
                 return Err(barred(&error));
             }
         };
         if permit.is_lost() {
-            report.decided(Decided::Barred);
+            self.report.decided(Decided::Barred);
             return Err(unavailable("the turn of this request was lost; try again"));
         }
         Ok(Some(permit))

@@ -85,7 +85,9 @@ impl Fare {
         };
         self.watch.took(self.operation, Phase::Upstream);
         ended(self.operation, end, used.as_ref());
-        Booking::new(settling, std::mem::take(&mut self.rest), self.spawn.clone())
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.operation = Some((self.operation, self.watch));
+        Booking::new(settling, rest, self.spawn.clone())
     }
 }
 

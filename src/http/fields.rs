@@ -77,14 +77,17 @@ const RESET: &KeyRef = key_ref("t");
 ///
 /// | parameter | what |
 /// |---|---|
-/// | name | the limit's id, `/`, and `tokens`, `requests` or `in_flight`. Bytes of the id that are not printable ASCII, and `%`, `"` and `\`, are written as `%` and two hexadecimal digits, so `né` is `n%c3%a9`: no two counters have the same name |
+/// | name | the limit's id, `/`, and `tokens`, `requests` or `in_flight` |
 /// | `q` | what the window admits, top-ups and overrides included |
-/// | `qu` | `tokens` (not registered by the draft; weighted as the limit weighs them), `requests` or `concurrent-requests` |
+/// | `qu` | `tokens`, `requests` or `concurrent-requests` |
 /// | `w` | the length of the window in seconds, rounded up; not there where it never ends |
 /// | `r` | what is left: zero where the limit is overshot |
 /// | `t` | seconds until the window ends, rounded up; not there where it never ends |
 ///
-/// There is no partition key `pk`: a limit's id says whose it is. Amounts above
+/// A name is plain text whatever the id is: bytes of it that are not printable ASCII, and `%`, `"`
+/// and `\`, are written as `%` and two hexadecimal digits, so `né` is `n%c3%a9`. No two counters
+/// have the same name. The unit `tokens` is not one of the draft's; they are weighted as the limit
+/// weighs them. There is no partition key `pk`: a limit's id says whose it is. Amounts above
 /// 999,999,999,999,999, the most that the format holds, read as that.
 ///
 /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` are those of OpenAI: of the counter of
@@ -95,9 +98,10 @@ const RESET: &KeyRef = key_ref("t");
 /// # What is not shown
 ///
 /// Money: how much is in a budget is not for everyone who holds a key. Counters that only count.
-/// Limits in shadow mode; soft ones are shown. The names of owners. Of a long route, all but the 8 tightest counters,
-/// those that have the smallest share of their limit left; of names that are very long, fewer: no
-/// more than fit with 1,000 bytes of names. So each of the two lists is below 2 KiB.
+/// Limits in shadow mode; soft ones are shown. The names of owners. Of a long route, all but the 8
+/// tightest counters, those that have the smallest share of their limit left; of names that are
+/// very long, fewer: no more than fit with 1,000 bytes of names. So each of the two lists is below
+/// 2 KiB.
 ///
 /// Fields of the same names that were there before are replaced.
 pub fn put_quota(headers: &mut HeaderMap, usage: &[LimitUsage], now: Timestamp) {

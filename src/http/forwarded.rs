@@ -8,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body that the layer hands to the service inside: that of a metered request is whole, that
-    /// of any other is the client's, untouched.
+    /// The body that the layer hands to the service inside: that of a metered request is whole,
+    /// that of any other is the client's, untouched.
     #[project = Projected]
     #[derive(Debug)]
     pub struct Forwarded<B> {

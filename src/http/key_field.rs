@@ -12,13 +12,14 @@ pub(super) const NAME: &str = "idempotency-key";
 /// The longest key, in characters.
 const LENGTH_MAX: usize = 255;
 
-const ACCEPTED: &str = "accepted: 1 to 255 printable ASCII characters, in quotes as in \"8e03978e-40d5-43dd\" or without";
+const ACCEPTED: &str = "accepted: 1 to 255 printable ASCII characters, in quotes as in \
+                        \"8e03978e-40d5-43dd\" or without";
 
 /// The key that a request carries, if it carries one.
 ///
 /// The draft of the field has it as a string in quotes, which may be followed by parameters; they
 /// mean nothing. Clients send it without quotes: that is the same key, and may then have neither
-/// space nor quote nor comma, since two fields that something on the way has joined are not one key.
+/// space nor quote nor comma: two fields that something on the way has joined are not one key.
 ///
 /// # Errors
 ///
@@ -124,7 +125,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_is_what_a_scope_accepts(value in proptest::collection::vec(0x20_u8..=0xff, 0..300)) {
+        fn a_key_is_what_a_scope_accepts(
+            value in proptest::collection::vec(0x20_u8..=0xff, 0..300),
+        ) {
             prop_assume!(!value.contains(&0x7f));
             if let Ok(Some(key)) = key_of(&fields(&[&value])) {
                 prop_assert!(crate::Scope::new("tenant", "operation", &key).is_ok(), "{key:?}");

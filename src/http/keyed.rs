@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  key, fingerprint ─► Idempotency::run ─┬ the first ─► a task: execute ─► metered answer
-//!                                        │                 │ frame by frame
-//!                                        │                 ├─► Relay ─► the client, while it is there
-//!                                        │                 └─► Recording ─► the key, when it is over
+//!                                        │                │ frame by frame
+//!                                        │                ├─► Relay ─► the client, if it is there
+//!                                        │                └─► Recording ─► the key, at the end
 //!                                        ├ executed before ─► the recording, marked as replayed
 //!                                        └ 409 · 422 · 503
 //! ```
@@ -32,12 +32,12 @@ use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::AnswerBody;
-use super::key_field::{self, key_of};
+use super::key_field::key_of;
 use super::meter::End;
 use super::relay::{BoxError, relay};
 use super::stored::{self, Recording};
 use super::{Caller, Refusal};
-use crate::idempotency::{Fingerprint, Idempotency, Ran, RunError, Scope};
+use crate::idempotency::{Fingerprint, Idempotency, PART_BYTES_MAX, Ran, RunError, Scope};
 use crate::ledger::RecordId;
 use crate::promise::{Owed, promise};
 use crate::telemetry::{self, Keyed as Met};
@@ -56,11 +56,11 @@ pub(super) struct Keyed {
 }
 
 impl Keyed {
-    /// The key that the request has, if it has one, among those of its caller and its operation.
+    /// The key that the request has, if it has one, among those of its caller and its route.
     ///
     /// # Errors
     ///
-    /// 400, for a field or a path that cannot be a key's; 500, for a tenant that cannot.
+    /// 400, for a field that is no key; 500, for a tenant that cannot be told from others.
     pub(super) fn of(
         request: &Parts,
         body: &[u8],
@@ -78,17 +78,13 @@ impl Keyed {
         operation: &'static str,
     ) -> Result<Option<Keyed>, Refusal> {
         let Some(key) = key_of(&request.headers)? else { return Ok(None) };
-        let tenant = caller.tenant.clone().unwrap_or_else(|| caller.key.to_string());
-        let route = format!("{} {}", request.method, request.uri.path());
-        if Scope::new(&tenant, "any", "any").is_err() {
+        let tenant = short(caller.tenant.clone().unwrap_or_else(|| caller.key.to_string()));
+        let route = short(format!("{} {}", request.method, request.uri.path()));
+        let scope = Scope::new(&tenant, &route, &key).map_err(|_| {
+            // The key was read, and a path has no control characters: it is the tenant.
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let message = "the gateway has no usable name for whose Idempotency-Key it is";
-            return Err(Refusal::new(status, "unusable_tenant", message).kind("api_error"));
-        }
-        let scope = Scope::new(&tenant, &route, &key).map_err(|error| {
-            let message = format!("with an Idempotency-Key: {error}");
-            Refusal::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", message)
-                .param(key_field::NAME)
+            refusal(status, "unusable_tenant", message).kind("api_error")
         })?;
         let target = request.uri.path_and_query().map_or("", |target| target.as_str());
         let method = request.method.as_str().as_bytes();
@@ -134,6 +130,11 @@ where
         }
     })
     .await
+}
+
+/// A text as part of a scope: one that is too long for that by its digest.
+fn short(text: String) -> String {
+    if text.len() <= PART_BYTES_MAX { text } else { RecordId::derived(text.as_bytes()).to_string() }
 }
 
 /// Passes an answer on to the client, if there is one, to its end. What its key is to keep then;

@@ -1,4 +1,43 @@
 //! The meter: how a request ends, by its response.
+//!
+//! ```text
+//!  reserve         dispatch           the head has come        the body ends, breaks, is dropped
+//!  ──────► Fare ─────────────► Fare ──────────────────► Meter ─────────────────────► Booking ─►
+//!          dropped: void       dropped: uncertain       decides, once                durable
+//! ```
+//!
+//! # Proof that nothing stays held, and nothing is free
+//!
+//! At any moment exactly one value owns what a request owes, and each end of each of them ends it:
+//!
+//! - **L6** Nothing is held before the charge exists, and [`Ledger::reserve`] holds on all limits
+//!   or on none. Until [`Fare::dispatch`] nothing has been sent: a fare that is dropped there, by
+//!   an error, a panic, or a client that goes, gives its charge back.
+//! - **L7** A [`Fare`] has its charge until it is taken, by `end`, which consumes the fare, or by
+//!   its `Drop`: one of the two happens, and one only. After the dispatch `Drop` charges what was
+//!   held. So as long as the fare is a local of the request's future, a future that is dropped, an
+//!   error of the service inside, and a panic of it all come to uncertain. When the head has come
+//!   the fare moves into the meter, without an await in between, and the meter into the body.
+//! - A meter that is open ends its fare in `decide`, the only place that leaves [`State::Open`]. It
+//!   is called at the end of the body, at an error of it, and by the meter's own `Drop`: a body
+//!   that is never polled, or not to its end, is dropped at the latest with its connection's task,
+//!   or with its runtime. What a server would not poll at all (the answer to HEAD, a 204, no bytes,
+//!   or none left of those announced) is decided without waiting for a poll.
+//! - The reader is the user's code, and may panic. While it reads it is not in the meter, so the
+//!   meter that is dropped then knows nothing, and the request is uncertain; what it is asked in
+//!   the end is asked where a panic is caught. The rest of what runs between the dispatch and the
+//!   decision may panic too: then the fare is dropped, or the meter.
+//! - **L10** What is decided goes through [`Charge`], which tells the ledger, and memory books what
+//!   the ledger wrote. Nothing here counts.
+//! - **L11** What comes last is handed out after the [`Booking`] is ready, which is when the
+//!   receipt is there. A permit of the barrier is in the booking, and is dropped there or in a task
+//!   that waits for the receipt: the next request of the user finds what this one has used.
+//!
+//! Forgetting a body (`mem::forget`) would leave its hold: that is a leak of the server's memory as
+//! well.
+//!
+//! [`Ledger::reserve`]: crate::Ledger::reserve
+//! [`Charge`]: crate::Charge
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -178,4 +217,40 @@ fn is_refusal(status: StatusCode) -> bool {
     let unknown =
         [StatusCode::SWITCHING_PROTOCOLS, StatusCode::REQUEST_TIMEOUT, StatusCode::GATEWAY_TIMEOUT];
     !status.is_success() && !unknown.contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every response there can be: what was used is charged, and where nobody knows what was used
+    /// it is charged what was held, unless the upstream has refused it to the end.
+    #[test]
+    fn nothing_is_free_by_accident() {
+        let used = Usage { output_tokens: 7, ..Usage::default() };
+        for status in (100..1_000).map(|code| StatusCode::from_u16(code).unwrap()) {
+            let all = [false, true].into_iter().flat_map(|a| [false, true].map(|b| (a, b)));
+            for (ended, whole) in all {
+                let (of_used, end) = verdict(status, true, ended, Some(used), whole);
+                let charged = match (status.is_success(), ended || whole) {
+                    (true, true) => Verdict::Completed(used),
+                    (true, false) => Verdict::Partial(used),
+                    (false, _) => Verdict::Failed(used),
+                };
+                assert_eq!(of_used, charged, "{status}");
+                assert_eq!(end == End::Completed, ended || whole);
+
+                let (unread, _) = verdict(status, false, ended, None, whole);
+                assert_eq!(unread, Verdict::Uncertain, "{status}");
+
+                let (of_none, end) = verdict(status, true, ended, None, whole);
+                let refused = ended && !(200..300).contains(&status.as_u16());
+                let unbilled = refused && ![101, 408, 504].contains(&status.as_u16());
+                let expected =
+                    if unbilled { Verdict::Unbilled(status) } else { Verdict::Uncertain };
+                assert_eq!(of_none, expected, "{status}");
+                assert_eq!(end == End::Unbilled, unbilled);
+            }
+        }
+    }
 }

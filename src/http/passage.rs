@@ -33,11 +33,15 @@ pub(super) struct Passage {
     pub(super) received: Bytes,
     pub(super) asked: Asked,
     pub(super) caller: Caller,
+    pub(super) report: Report,
 }
 
 impl Passage {
     /// Executes it, once for its idempotency key if it has one.
-    pub(super) async fn keyed<S, B, R>(self, inner: S) -> Result<Response<AnswerBody<R>>, S::Error>
+    pub(super) async fn keyed<S, B, R>(
+        mut self,
+        inner: S,
+    ) -> Result<Response<AnswerBody<R>>, S::Error>
     where
         S: Service<Request<Forwarded<B>>, Response = Response<R>> + Send + 'static,
         S::Future: Send,
@@ -49,8 +53,11 @@ impl Passage {
         let Some((keys, wait)) = self.booth.keys.clone() else { return self.go(inner, None).await };
         match Keyed::of(&self.parts, &self.received, &self.caller, self.asked.operation) {
             Ok(None) => self.go(inner, None).await,
-            Ok(Some(key)) => once(&keys, wait, key, |id| self.go(inner, Some(id))).await,
-            Err(refusal) => Ok(refuse(&mut Report::of(self.asked.operation), refusal)),
+            Ok(Some(key)) => {
+                self.report.suspend();
+                once(&keys, wait, key, |id| self.go(inner, Some(id))).await
+            }
+            Err(refusal) => Ok(refuse(&mut self.report, refusal)),
         }
     }
 
@@ -64,10 +71,12 @@ impl Passage {
         S: Service<Request<Forwarded<B>>, Response = Response<R>>,
         R: Body<Data = Bytes>,
     {
-        let mut report = Report::of(self.asked.operation);
-        let (mut fare, route) = match self.admit(id, &mut report).await {
+        // Nobody asks for it again.
+        self.received = Bytes::new();
+        self.report.resume();
+        let (mut fare, route) = match self.admit(id).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return Ok(refuse(&mut report, refusal)),
+            Err(refusal) => return Ok(refuse(&mut self.report, refusal)),
         };
         let request = self.request(id);
         poll_fn(|context| inner.poll_ready(context)).await?;

@@ -26,8 +26,8 @@ pub struct Asked {
     pub operation: &'static str,
     /// The model, by the name that its price has.
     pub model: Option<String>,
-    /// The tokens that it may come to, at most. `None`: nobody can tell, so it waits at the barrier.
-    /// Requests and money are not the protocol's to fill in.
+    /// The tokens that it may come to, at most. `None`: nobody can tell, so it waits at the
+    /// barrier. Requests and money are not the protocol's to fill in.
     pub tokens: Option<Usage>,
     /// The body that goes to the upstream.
     pub body: Bytes,

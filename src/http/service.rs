@@ -11,16 +11,16 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::body::AnswerBody;
+use super::caller::Caller;
 use super::forwarded::Forwarded;
 use super::intake::collect;
 use super::layer::Booth;
 use super::passage::Passage;
-use super::protocol::Class;
+use super::protocol::{Asked, Class};
 use super::refusal::Refusal;
 use super::relay::BoxError;
 use super::report::{Report, refuse};
 use crate::sync::Arc;
-use crate::telemetry::NO_OPERATION;
 
 /// A service behind the [layer](super::Toll).
 ///
@@ -81,28 +81,30 @@ where
             let response = inner.call(request).await?;
             Ok(response.map(|body| AnswerBody::untouched(body, None)))
         }
-        Class::Refused(refusal) => Ok(refuse(&mut Report::of(NO_OPERATION), refusal)),
+        Class::Refused(refusal) => Ok(refuse(&mut Report::begin(), refusal)),
         Class::Metered => {
-            let mut report = Report::of(NO_OPERATION);
-            let passage = match take_in(booth, parts, body).await {
-                Ok(passage) => passage,
-                Err(refusal) => return Ok(refuse(&mut report, refusal)),
-            };
-            report.done();
-            passage.keyed(inner).await
+            let mut report = Report::begin();
+            match take_in(&booth, &parts, body).await {
+                Err(refusal) => Ok(refuse(&mut report, refusal)),
+                Ok((received, asked, caller)) => {
+                    report.operation = asked.operation;
+                    let passage = Passage { booth, parts, received, asked, caller, report };
+                    passage.keyed(inner).await
+                }
+            }
         }
     }
 }
 
-/// The request, if it is one that may be admitted.
+/// The body of a request, what it asks for, and for whom, if it is one that may be admitted.
 async fn take_in<B: Body<Data = Bytes>>(
-    booth: Arc<Booth>,
-    parts: Parts,
+    booth: &Booth,
+    parts: &Parts,
     body: B,
-) -> Result<Passage, Refusal> {
-    let caller = booth.callers.caller(&parts)?;
+) -> Result<(Bytes, Asked, Caller), Refusal> {
+    let caller = booth.callers.caller(parts)?;
     let received = collect(body, booth.body_limit).await?;
-    let asked = booth.protocol.read(&parts, received.clone())?;
+    let asked = booth.protocol.read(parts, received.clone())?;
     let caller = booth.callers.asks(caller, &asked)?;
-    Ok(Passage { booth, parts, received, asked, caller })
+    Ok((received, asked, caller))
 }

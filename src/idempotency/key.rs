@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::sync::Arc;
 
 /// The longest tenant or operation, in bytes.
-const PART_BYTES_MAX: usize = 256;
+pub(crate) const PART_BYTES_MAX: usize = 256;
 /// The longest key of a client, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 

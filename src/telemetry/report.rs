@@ -140,3 +140,6 @@ pub(crate) fn keyed(operation: &'static str, met: Keyed) {
     super::told::keyed(operation, met);
     let _ = (operation, met);
 }
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests;

@@ -134,12 +134,12 @@ impl Ledger {
     pub(super) fn look(&mut self, health: &Health) {
         let failing = health.failures > 0;
         if failing != self.failing {
-            let (queued, lost) = (health.queued, health.unpersisted.entries);
+            let (queued, unpersisted) = (health.queued, health.unpersisted.entries);
             let error = health.last_error.as_deref().unwrap_or_default();
             if failing {
                 warn!(target: TARGET, error, queued, "the ledger's store does not write");
             } else {
-                info!(target: TARGET, queued, unpersisted = lost, "the ledger's store writes again");
+                info!(target: TARGET, queued, unpersisted, "the ledger's store writes again");
             }
         }
         if health.rejected > self.rejected {

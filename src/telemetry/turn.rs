@@ -115,10 +115,10 @@ const LIMITS_LABELLED: usize = 100;
 ///
 /// # Events
 ///
-/// Their target is `tollkeeper`. At `error`: records that the store refuses. At `warn`: a store that
-/// does not write, amounts charged as uncertain, missed events. At `info`: thresholds, exhausted
-/// limits, requests that passed a limit which does not deny, resets. At `debug`: windows that
-/// closed, and each request of the layer.
+/// Their target is `tollkeeper`. At `error`: records that the store refuses. At `warn`: a store
+/// that does not write, amounts charged as uncertain, missed events. At `info`: thresholds,
+/// exhausted limits, requests that passed a limit which does not deny, resets. At `debug`: windows
+/// that closed, and each request of the layer.
 pub struct Telemetry {
     /// The ledger, as long as somebody else has it.
     ledger: Box<dyn Fn() -> Option<Ledger> + Send>,

@@ -3,7 +3,7 @@
 use tollkeeper::Outcome;
 
 use crate::scene::*;
-use crate::upstream::{Reply, Step, say};
+use crate::upstream::{Reply, Step, Upstream, say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_denied_is_executed_when_the_limit_is_raised() {
@@ -122,4 +122,32 @@ async fn a_panic_fails_the_key_and_tells_the_client() {
     assert_eq!((again.status.as_u16(), again.is_replayed()), (200, false));
     assert_eq!(gateway.used("k1"), (7, 0));
     assert_eq!(gateway.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_middle_of_an_answer_does_not_look_like_its_end() {
+    let gateway = Gateway::start().await;
+    gateway.upstream.next(Reply::ok([say("one\n"), Step::Wait, say("used nonsense\n")]));
+    let mut begun = gateway.begin(&ask("k")).await;
+    assert_eq!(next(&mut begun).await, "one\n");
+    gateway.upstream.open();
+    let rest = Answer::read(begun).await;
+    assert!(rest.broke, "{rest:?}");
+    gateway.settles(ESTIMATE).await;
+    let again = gateway.ask(&ask("k")).await;
+    assert_eq!((again.status.as_u16(), again.is_replayed()), (200, false));
+    assert_eq!(gateway.used("k1"), (7, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_put_right_also_where_nobody_waits_for_the_record() {
+    let store = tollkeeper::MemoryLedger::default();
+    let (upstream, keys) = (Upstream::start().await, Some((memory_keys(), LONG)));
+    let gateway = Gateway::set_up(upstream, store, keys, |toll| toll.answer_at_once()).await;
+    gateway.upstream.next(Reply::ok([say("one\n"), Step::Cut]));
+    assert!(gateway.ask(&ask("k")).await.broke);
+    gateway.settles(ESTIMATE).await;
+    assert_eq!(gateway.ask(&ask("k")).await.status, 200);
+    gateway.settles(7).await;
+    assert_eq!(gateway.charges(), [(Outcome::Uncertain, ESTIMATE), (Outcome::Correction, 7)]);
 }

@@ -111,6 +111,16 @@ async fn callers_with_the_same_key_do_not_see_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_of_one_tenant_do() {
+    let gateway = Gateway::start().await;
+    let mine = Ask { tenant: Some("t"), ..ask("k") };
+    assert!(!gateway.ask(&mine).await.is_replayed());
+    assert!(gateway.ask(&Ask { caller: "k2", ..mine }).await.is_replayed());
+    assert!(!gateway.ask(&ask("k")).await.is_replayed(), "a tenant of its own");
+    assert_eq!((gateway.used("k1"), gateway.used("k2")), ((14, 0), (0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operations_with_the_same_key_do_not_either() {
     let gateway = Gateway::start().await;
     gateway.ask(&ask("k")).await;

@@ -71,14 +71,23 @@ async fn a_malformed_key_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_no_key_can_be_for_is_refused() {
+async fn a_tenant_without_a_name_is_refused_and_a_long_one_is_not() {
     let gateway = Gateway::start().await;
-    let target: &'static str = format!("/v1/{}", "a".repeat(300)).leak();
-    let answer = gateway.ask(&Ask { target, ..ask("k") }).await;
-    let (code, message) = answer.error();
-    assert_eq!((answer.status.as_u16(), &*code), (400, "invalid_idempotency_key"));
-    assert!(message.contains("the operation is 309 bytes long"), "{message}");
+    for tenant in ["", "a\tb"] {
+        let answer = gateway.ask(&Ask { tenant: Some(tenant), ..ask("k") }).await;
+        assert_eq!((answer.status.as_u16(), &*answer.error().0), (500, "unusable_tenant"));
+    }
     assert_eq!(gateway.upstream.calls(), 0);
+    let long = |end: &str| -> &'static str { format!("{}{end}", "a".repeat(300)).leak() };
+    let asks = |tenant, path: &str| {
+        let target: &'static str = format!("/v1/{path}").leak();
+        Ask { tenant: Some(tenant), target, ..ask("k") }
+    };
+    for (tenant, path) in [("t", long("1")), ("t", long("2")), (long("1"), "p"), (long("2"), "p")] {
+        assert!(!gateway.ask(&asks(tenant, path)).await.is_replayed());
+        assert!(gateway.ask(&asks(tenant, path)).await.is_replayed());
+    }
+    assert_eq!(gateway.upstream.calls(), 4);
 }
 
 /// A store that is down.

@@ -14,7 +14,9 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tollkeeper::http::{Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, UsageReader};
+use tollkeeper::http::{
+    Asked, Caller, Class, Forwarded, Protocol, Refusal, Toll, TollBuilder, UsageReader,
+};
 use tollkeeper::{
     Engine, Filter, Idempotency, IdempotencyBuilder, Ledger, LedgerStore, LimitId, MemoryKeys,
     MemoryLedger, Outcome, OwnerId, RateLimit, Timestamp, Usage,
@@ -60,6 +62,15 @@ impl Gateway {
         store: impl LedgerStore,
         keys: Option<(Idempotency, Duration)>,
     ) -> Gateway {
+        Gateway::set_up(upstream, store, keys, |toll| toll).await
+    }
+
+    pub async fn set_up(
+        upstream: Upstream,
+        store: impl LedgerStore,
+        keys: Option<(Idempotency, Duration)>,
+        set_up: impl FnOnce(TollBuilder) -> TollBuilder,
+    ) -> Gateway {
         // Gateways that share a ledger count in the same windows.
         let engine = Engine::builder().anchor(Timestamp::from_secs(1_700_000_000)).build();
         for name in ["k1", "k2"] {
@@ -67,14 +78,19 @@ impl Gateway {
         }
         let ledger = Ledger::builder(&engine).start(store).expect("a ledger");
         let callers = |request: &Parts| match request.headers.get("authorization") {
-            Some(name) => Ok(Caller::new(&owner(name.to_str().expect("text")))),
+            Some(name) => {
+                let caller = Caller::new(&owner(name.to_str().expect("text")));
+                let tenant =
+                    request.headers.get("x-tenant").map(|name| name.to_str().expect("text"));
+                Ok(tenant.into_iter().fold(caller, Caller::tenant))
+            }
             None => Err(Refusal::new(StatusCode::UNAUTHORIZED, "invalid_api_key", "no key")),
         };
         let mut toll = Toll::builder(&ledger, callers, Lines, |task| drop(tokio::spawn(task)));
         if let Some((keys, wait)) = keys {
             toll = toll.keys(keys, wait);
         }
-        let layer = toll.build();
+        let layer = set_up(toll).build();
         let to = upstream.address;
         let proxy: Client<HttpConnector, Forwarded<Incoming>> =
             Client::builder(TokioExecutor::new()).build_http();
@@ -125,6 +141,9 @@ impl Gateway {
             .header("content-type", "text/plain");
         for key in &asks.keys {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(tenant) = asks.tenant {
+            request = request.header("x-tenant", tenant);
         }
         if asks.panics {
             request = request.header("x-panic", "yes");
@@ -182,13 +201,14 @@ pub struct Ask {
     pub keys: Vec<String>,
     pub target: &'static str,
     pub body: &'static str,
+    pub tenant: Option<&'static str>,
     pub panics: bool,
 }
 
 /// The first caller's request with a key.
 pub fn ask(key: &str) -> Ask {
     let keys = vec![key.to_owned()];
-    Ask { caller: "k1", keys, target: PATH, body: "say something", panics: false }
+    Ask { caller: "k1", keys, target: PATH, body: "say something", tenant: None, panics: false }
 }
 
 /// The next piece of a body.

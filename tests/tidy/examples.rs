@@ -80,7 +80,7 @@ fn door_examples() -> Vec<Example> {
             rule,
             "src/engine.rs",
             "let t = Instant::now();",
-            &["1: only time/clock, postgres/locks may"],
+            &["1: only time/clock, postgres/locks, telemetry/stopwatch may"],
         ),
         example(rule, "src/time.rs", "let t = std::time::SystemTime::now();", &["1: SystemTime"]),
         example(rule, "src/units/money.rs", "use rust_decimal::Decimal;", &["1: units/decimal"]),
