@@ -3,14 +3,18 @@
 //! The fuzz targets call them, and so does `tests/corpus.rs`, which runs them over the committed
 //! corpus. An input of `period` and `money` is a text up to the first line feed and, behind it,
 //! numbers of eight bytes each (little-endian; missing ones are zero). One of `config` and `state`
-//! is a document, and one of `history` is bytes that spell operations. So most seeds may be written
-//! by hand.
+//! is a document, one of `history` is bytes that spell operations, and those of `answers` and
+//! `requests` are bodies behind a digit or two. So most seeds may be written by hand.
 
+mod answers;
 mod documents;
 mod history;
+mod requests;
 
+pub use answers::answers;
 pub use documents::{config, state};
 pub use history::history;
+pub use requests::requests;
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -28,6 +32,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("config", config),
     ("state", state),
     ("history", history),
+    ("answers", answers),
+    ("requests", requests),
 ];
 
 /// How many numbers an input may have.

@@ -122,7 +122,10 @@ impl UsageReader for Events {
             }
             // The name is in the data as well, and that is where clients look for it.
             EventPiece::End { name: _ } => {
-                if let Some([usage, rest @ ..]) = scanner.kept() {
+                // What broke off in its middle was not said.
+                if scanner.is_whole()
+                    && let Some([usage, rest @ ..]) = scanner.kept()
+                {
                     match said(usage, *operation) {
                         // Every chunk but the last says so.
                         Said::Nothing => {}

@@ -36,10 +36,15 @@ impl<'a> Members<'a> {
         let input = [operation.input()];
         let limits = [operation.output_limits(), operation.choices(), operation.unseen()];
         let names = [&COMMON[..], &input, &limits.concat()].concat();
-        let object = object(body, &names).map_err(|error| {
-            let message = format!("the body is no JSON object: {error}");
+        let refused = |why: &dyn fmt::Display| {
+            let message = format!("the body is no JSON object: {why}");
             Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", message)
-        })?;
+        };
+        // Said here, because the reader's own message would have the whole of what it is instead.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(refused(&"it does not begin with `{`"));
+        }
+        let object = object(body, &names).map_err(|error| refused(&error))?;
         Ok(Self { known: object.checked()?, other_bytes: object.other_bytes })
     }
 
@@ -133,15 +138,16 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_> {
                 }
                 continue;
             };
+            // Of those that are refused nothing is kept.
             if key != *name {
                 object.misspelt = Some(name);
                 members.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            if object.known.iter().any(|(known, _)| known == name) {
+            } else if object.known.iter().any(|(known, _)| known == name) {
                 object.twice = Some(name);
+                members.next_value::<IgnoredAny>()?;
+            } else {
+                object.known.push((name, members.next_value()?));
             }
-            object.known.push((name, members.next_value()?));
         }
         Ok(object)
     }

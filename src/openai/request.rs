@@ -147,7 +147,7 @@ fn output(
         return Ok(Some(0));
     }
     let Some(each) = limit.or(shape.default_output) else { return Ok(None) };
-    let answers = choices.checked_mul(prompts.unwrap_or(1));
+    let answers = choices.checked_mul(prompts.unwrap_or(1).max(1));
     match answers.and_then(|answers| answers.checked_mul(each)) {
         Some(tokens) => Ok(Some(tokens)),
         None => Err(wrong("n", "invalid_value", "at most 2^64 - 1 tokens of output in all")),

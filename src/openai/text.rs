@@ -49,8 +49,8 @@ pub(super) fn content(text: &str) -> Result<Content, serde_json::Error> {
     Ok(content)
 }
 
-/// How many inputs a JSON text is. An array has as many as it has strings, arrays and objects; an
-/// array of numbers is one input of tokens, and so is whatever is no array.
+/// How many inputs a JSON text is: the strings, arrays and objects of an array, of which an array of
+/// tokens has none, and one where it is no array.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(super) fn inputs(text: &str) -> Result<u64, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let inputs = reader.deserialize_seq(Inputs)?;
     reader.end()?;
-    Ok(inputs.max(1))
+    Ok(inputs)
 }
 
 struct Inputs;
