@@ -253,6 +253,7 @@ async fn names_are_text_whatever_they_say() {
 async fn a_lost_connection_is_told_with_the_age_of_the_data_and_mended() {
     let Some(browser) = Browser::start().await else { return };
     let mut server = StandIn::start(company(), &[]);
+    browser.screen(1280, 720, 1, "light").await;
     browser.sign_in(&server.url(), TOKEN).await;
     browser.until_shown("Live").await;
     server.go_away();
