@@ -2,7 +2,9 @@
 //!
 //! # Proof
 //!
-//! - **L5** Each limit admits its own hold in one swap (`entry`), so none is passed at any moment.
+//! - **L5** Each limit admits its own hold in one swap (`entry`), so none that is hard is passed at
+//!   any moment. Which requests pass one that is not hard is decided by the same swap: those that
+//!   are reported are exactly those that a hard limit of the same counts would have denied.
 //! - **L6** Holds are taken in the order of the route. At the first refusal, those taken are taken
 //!   back by the thread that took them. A user's clock that panics in between leaves a reservation
 //!   that is dropped, which takes back what it holds. A request that comes in the meantime may be
@@ -24,7 +26,7 @@
 
 use smallvec::SmallVec;
 
-use crate::entry::{At, Entry, Hold, Posted, Refused};
+use crate::entry::{At, Entry, Hold, Notice, Posted, Refused};
 use crate::holds::{Alike, Holds, Measures, Taken};
 use crate::measure::{Amounts, KNOWN, Measure, Scales};
 use crate::plan::COUNTERS;
@@ -70,6 +72,9 @@ pub(crate) struct RefusedBy {
     pub(crate) refused: Box<Refused>,
     pub(crate) now: Timestamp,
 }
+
+/// The notices of limits that a request passed, with their places on the route.
+type Passed = SmallVec<[(usize, Notice); 2]>;
 
 impl Stops {
     /// Adds the counters of a limit.
@@ -160,16 +165,19 @@ fn reserve_rest(
     estimate: &Amounts,
     at: &At,
 ) -> Result<(), RefusedBy> {
+    let mut passed = Passed::new();
     loop {
         if let Some(alike) = holds.alike() {
             hold_by_gates(&stops.each, alike, at.now);
         }
         let place = holds.len();
-        let Some(stop) = stops.each.get(place) else { return Ok(()) };
+        let Some(stop) = stops.each.get(place) else { break };
         let amount = stop.amount(estimate);
         match stop.entry.hold(stop.counter(), amount, at) {
-            Ok(Hold { amount: 0, .. }) if amount > 0 => holds.add_nothing(),
-            Ok(hold) => holds.add(hold),
+            Ok((hold, notice)) => {
+                passed.extend(notice.map(|notice| (place, notice)));
+                if hold.amount < amount { holds.add_nothing() } else { holds.add(hold) }
+            }
             Err(refused) => {
                 let taken = stops.each[..place].iter().enumerate();
                 withdraw(stops, taken.map(|(i, stop)| holds.held(i, stop.measure).hold), at);
@@ -177,6 +185,17 @@ fn reserve_rest(
                 return Err(RefusedBy { place, refused: Box::new(refused), now: at.now });
             }
         }
+    }
+    report(stops, passed, at);
+    Ok(())
+}
+
+/// Gives notice of the limits that an admitted request passed: one that is refused after all by
+/// another limit passed none.
+fn report(stops: &Stops, passed: Passed, at: &At) {
+    for (place, notice) in passed {
+        let Stop { entry, dimension, .. } = &stops.each[place];
+        at.notices.notice(entry, *dimension, notice, at.now);
     }
 }
 
@@ -222,7 +241,7 @@ pub(crate) fn extend(
     at: &At,
 ) -> Result<(), RefusedBy> {
     let more = stops.actual(more);
-    let mut taken = Taken::new();
+    let (mut taken, mut passed) = (Taken::new(), Passed::new());
     for (place, stop) in stops.each.iter().enumerate() {
         let amount = stop.amount(&more);
         if amount == 0 {
@@ -231,7 +250,10 @@ pub(crate) fn extend(
             continue;
         }
         match stop.entry.hold(stop.counter(), amount, at) {
-            Ok(hold) => taken.push(hold),
+            Ok((hold, notice)) => {
+                passed.extend(notice.map(|notice| (place, notice)));
+                taken.push(hold);
+            }
             Err(refused) => {
                 withdraw(stops, taken.into_iter(), at);
                 return Err(RefusedBy { place, refused: Box::new(refused), now: at.now });
@@ -240,6 +262,7 @@ pub(crate) fn extend(
     }
     let measures: Measures = stops.each.iter().map(|stop| stop.measure).collect();
     holds.extend(&measures, &more, &taken);
+    report(stops, passed, at);
     Ok(())
 }
 

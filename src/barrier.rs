@@ -175,7 +175,15 @@ impl Barrier {
         self.0.room.queues.counts()
     }
 
-    fn serialises(&self, estimate: Option<&Usage>) -> bool {
+    /// Tells the [counts](Self::counts), and does not keep the barrier from being dropped.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn counting(&self) -> impl Fn() -> BarrierCounts + Send + 'static {
+        let room = Arc::clone(&self.0.room);
+        move || room.queues.counts()
+    }
+
+    /// Whether a call with this estimate waits for its turn.
+    pub(crate) fn serialises(&self, estimate: Option<&Usage>) -> bool {
         match self.0.mode {
             BarrierMode::Off => false,
             BarrierMode::WhenNoEstimate => estimate.is_none(),

@@ -1,6 +1,6 @@
 //! Budgets: money in a period, or prepaid.
 
-use crate::plan::{CounterPlan, LimitError, LimitKind, Plan};
+use crate::plan::{CounterPlan, Enforcement, LimitError, LimitKind, Plan};
 use crate::time::Period;
 use crate::units::{Dimension, Money, TokenWeights};
 
@@ -20,12 +20,13 @@ pub struct Budget {
     limit: Option<Money>,
     period: Period,
     thresholds: Vec<u8>,
+    enforcement: Enforcement,
 }
 
 impl Budget {
     /// A budget of `limit` in each window of `period`. A limit of zero admits nothing.
     pub fn new(limit: Money, period: Period) -> Self {
-        Self { limit: Some(limit), period, thresholds: Vec::new() }
+        Self { limit: Some(limit), ..Self::uncapped(period) }
     }
 
     /// A budget without a period: `limit` to begin with, more by
@@ -36,7 +37,7 @@ impl Budget {
 
     /// Counts what is spent in each window of `period` and never denies.
     pub fn uncapped(period: Period) -> Self {
-        Self { limit: None, period, thresholds: Vec::new() }
+        Self { limit: None, period, thresholds: Vec::new(), enforcement: Enforcement::Hard }
     }
 
     /// Gives notice, once in a window, when what is settled reaches each of these percentages of
@@ -44,6 +45,13 @@ impl Budget {
     #[must_use]
     pub fn thresholds(mut self, percent: &[u8]) -> Self {
         self.thresholds = percent.to_vec();
+        self
+    }
+
+    /// What it does with a request that does not fit. [`Enforcement::Hard`] unless said otherwise.
+    #[must_use]
+    pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.enforcement = enforcement;
         self
     }
 
@@ -56,6 +64,7 @@ impl Budget {
             TokenWeights::default(),
             &self.thresholds,
         )?;
-        Ok(Plan { kind: LimitKind::Budget, counters: [Some(money), None] })
+        let (kind, enforcement) = (LimitKind::Budget, self.enforcement);
+        Ok(Plan { kind, enforcement, counters: [Some(money), None] })
     }
 }

@@ -1,6 +1,6 @@
 //! Concurrency limits: requests in flight.
 
-use crate::plan::{CounterPlan, LimitError, LimitKind, Plan};
+use crate::plan::{CounterPlan, Enforcement, LimitError, LimitKind, Plan};
 use crate::time::Period;
 use crate::units::{Dimension, TokenWeights};
 
@@ -17,12 +17,20 @@ use crate::units::{Dimension, TokenWeights};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concurrency {
     limit: u64,
+    enforcement: Enforcement,
 }
 
 impl Concurrency {
     /// At most `limit` requests at one time. Zero admits nothing.
     pub fn new(limit: u64) -> Self {
-        Self { limit }
+        Self { limit, enforcement: Enforcement::Hard }
+    }
+
+    /// What it does with a request that does not fit. [`Enforcement::Hard`] unless said otherwise.
+    #[must_use]
+    pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.enforcement = enforcement;
+        self
     }
 
     pub(crate) fn plan(&self) -> Result<Plan, LimitError> {
@@ -33,6 +41,7 @@ impl Concurrency {
             TokenWeights::default(),
             &[],
         )?;
-        Ok(Plan { kind: LimitKind::Concurrency, counters: [Some(in_flight), None] })
+        let (kind, enforcement) = (LimitKind::Concurrency, self.enforcement);
+        Ok(Plan { kind, enforcement, counters: [Some(in_flight), None] })
     }
 }

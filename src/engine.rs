@@ -40,7 +40,7 @@ use crate::snapshot::Beginnings;
 use crate::store;
 use crate::sync::{Arc, ArcCell};
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::units::{Money, PriceError, PriceTable, Usage};
+use crate::units::{Money, Price, PriceError, PriceTable, Usage};
 
 /// Budgets, rate limits and concurrency limits of one gateway process.
 ///
@@ -295,6 +295,23 @@ impl Engine {
     /// The model has no price, or the cost is more than can be counted.
     pub fn cost(&self, model: &str, usage: &Usage) -> Result<Money, PriceError> {
         self.shared.prices.load().cost(model, usage)
+    }
+
+    /// A model's price by the price table in force. `None` as long as the table is empty: then money
+    /// is not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`PriceError::UnknownModel`] when there are prices, but none for this model.
+    pub fn price(&self, model: &str) -> Result<Option<Price>, PriceError> {
+        let prices = self.shared.prices.load();
+        if prices.is_empty() { Ok(None) } else { prices.get(model).copied().map(Some) }
+    }
+
+    /// Whether any model has a price.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_prices(&self) -> bool {
+        !self.shared.prices.load().is_empty()
     }
 
     /// A copy of the price table in force: the one that was applied last; empty at first.

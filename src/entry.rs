@@ -125,6 +125,9 @@ pub(crate) enum Notice {
     Threshold { generation: u64, limit: u64, percent: u8, settled: u64 },
     /// The settled total reached the limit, or a request did not fit under it.
     Exhausted { generation: u64, limit: u64, counts: Counts },
+    /// A request was admitted that did not fit under a limit which is not hard. What was settled
+    /// and held before it.
+    Passed { generation: u64, limit: u64, requested: u64, counts: Counts },
     /// An operator ended the window before; this one follows.
     Reset { window: Window },
 }
@@ -249,13 +252,13 @@ impl Entry {
         snapshot: &mut Loaded<Snapshot>,
         counter: usize,
         at: &At,
-        change: impl Fn(&Window, Counts) -> Result<Counts, E>,
+        change: impl Fn(&Snapshot, Counts) -> Result<Counts, E>,
     ) -> Result<Change, (Counts, E)> {
         self.gate.open(|| self.cell.load().all_terms());
         loop {
             let window = &snapshot.windows[counter];
-            match self.counters[counter].update(window.generation, |counts| change(window, counts))
-            {
+            let word = &self.counters[counter];
+            match word.update(window.generation, |counts| change(snapshot, counts)) {
                 Ok(done) => return Ok(done),
                 Err(Missed::Refused(counts, refusal)) => return Err((counts, refusal)),
                 Err(Missed::Elsewhere(Elsewhere::Behind)) => self.catch_up(snapshot, at),

@@ -93,11 +93,19 @@ mod promise;
 mod sqlite;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod task;
+#[cfg(all(any(feature = "http", feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
+// Until the layer reports by it.
+#[allow(dead_code, unused_imports)]
+mod telemetry;
 
 #[cfg(not(tollkeeper_loom))]
 pub mod guide;
 #[cfg(all(feature = "http", not(tollkeeper_loom)))]
 pub mod http;
+#[cfg(all(feature = "http", not(tollkeeper_loom)))]
+pub mod openai;
+#[cfg(all(feature = "http", not(tollkeeper_loom)))]
+mod sse;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]
@@ -142,12 +150,14 @@ pub use ledger::{
     Unpersisted, Unreserved, UsageRecord, WhenFull, Writer, Written,
 };
 pub use limit::Limit;
-pub use plan::{LimitError, LimitKind};
+pub use plan::{Enforcement, LimitError, LimitKind};
 #[cfg(all(feature = "postgres", not(tollkeeper_loom)))]
 pub use postgres::{LockPool, Postgres, PostgresLocks};
 pub use rate_limit::RateLimit;
 #[cfg(all(feature = "sqlite", not(tollkeeper_loom)))]
 pub use sqlite::Sqlite;
+#[cfg(all(any(feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
+pub use telemetry::Telemetry;
 pub use time::{
     Alignment, Clock, ManualClock, Period, PeriodError, Span, SystemClock, Timestamp,
     TimestampError, Weekday, Zone,

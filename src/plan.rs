@@ -45,10 +45,65 @@ impl fmt::Display for LimitKind {
     }
 }
 
+/// What a limit does with a request that does not fit under it. Whatever that is, it counts
+/// everything alike; so it may be changed at any time, and usage stays.
+///
+/// ```
+/// use tollkeeper::{Decision, Enforcement, Engine, LimitId, OwnerId, RateLimit, Usage};
+///
+/// let engine = Engine::new();
+/// let key: OwnerId = "key:k1".parse()?;
+/// engine.upsert_owner(&key, &[])?;
+/// let one = RateLimit::new().requests(1, "1m".parse()?).enforcement(Enforcement::Shadow);
+/// engine.upsert_limit(&key, &LimitId::new("one-a-minute")?, one)?;
+///
+/// let events = engine.subscribe(64);
+/// let route = engine.route(&[key]);
+/// let request = Usage { requests: 1, ..Usage::default() };
+/// let first = engine.reserve(&route, &request);
+/// let second = engine.reserve(&route, &request);
+/// assert!(first.is_admitted() && second.is_admitted());
+/// // That the limit is exhausted, and that a request passed it.
+/// assert_eq!(events.drain().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Enforcement {
+    /// It denies the request.
+    #[default]
+    Hard,
+    /// It admits the request, and reports it by
+    /// [`EventKind::Passed`](crate::EventKind::Passed). Clients are shown the limit.
+    Soft,
+    /// The same, and clients are not shown the limit: to try one out on real traffic.
+    Shadow,
+}
+
+impl Enforcement {
+    /// All three.
+    pub const ALL: [Enforcement; 3] = [Enforcement::Hard, Enforcement::Soft, Enforcement::Shadow];
+
+    /// The name in texts and documents: `hard`, `soft`, `shadow`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Enforcement::Hard => "hard",
+            Enforcement::Soft => "soft",
+            Enforcement::Shadow => "shadow",
+        }
+    }
+}
+
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A limit as its entry counts it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) kind: LimitKind,
+    pub(crate) enforcement: Enforcement,
     /// A rate limit has tokens at 0 and requests at 1, either of which may be absent; the others
     /// have one counter at 0.
     pub(crate) counters: [Option<Arc<CounterPlan>>; COUNTERS],
@@ -58,7 +113,18 @@ pub(crate) struct Plan {
 impl PartialEq for Plan {
     fn eq(&self, other: &Plan) -> bool {
         let mut counters = self.counters.iter().zip(&other.counters);
-        self.kind == other.kind && counters.all(|(one, two)| one.as_deref() == two.as_deref())
+        let same = self.kind == other.kind && self.enforcement == other.enforcement;
+        same && counters.all(|(one, two)| one.as_deref() == two.as_deref())
+    }
+}
+
+impl Plan {
+    /// Above which total it denies requests, where `limit` is in force.
+    pub(crate) fn denies_above(&self, limit: u64) -> u64 {
+        match self.enforcement {
+            Enforcement::Hard => limit,
+            Enforcement::Soft | Enforcement::Shadow => UNLIMITED,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rate limits: tokens and requests, each in windows of its own.
 
-use crate::plan::{CounterPlan, LimitError, LimitKind, Plan};
+use crate::plan::{CounterPlan, Enforcement, LimitError, LimitKind, Plan};
 use crate::time::Period;
 use crate::units::{Dimension, TokenWeights};
 
@@ -22,6 +22,7 @@ pub struct RateLimit {
     requests: Option<(Option<u64>, Period)>,
     weights: TokenWeights,
     thresholds: Vec<u8>,
+    enforcement: Enforcement,
 }
 
 impl RateLimit {
@@ -61,6 +62,14 @@ impl RateLimit {
         self
     }
 
+    /// What it does with a request that does not fit. [`Enforcement::Hard`] unless said
+    /// otherwise.
+    #[must_use]
+    pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.enforcement = enforcement;
+        self
+    }
+
     pub(crate) fn plan(&self) -> Result<Plan, LimitError> {
         if self.tokens.is_none() && self.requests.is_none() {
             return Err(LimitError::NothingCounted);
@@ -77,6 +86,7 @@ impl RateLimit {
         };
         Ok(Plan {
             kind: LimitKind::RateLimit,
+            enforcement: self.enforcement,
             counters: [
                 plan(Dimension::Tokens, &self.tokens)?,
                 plan(Dimension::Requests, &self.requests)?,

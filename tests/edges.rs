@@ -6,6 +6,8 @@ mod amounts;
 mod answers;
 #[path = "edges/clocks.rs"]
 mod clocks;
+#[path = "edges/enforcement.rs"]
+mod enforcement;
 #[path = "support/kit.rs"]
 mod kit;
 #[path = "edges/operators.rs"]

@@ -80,8 +80,9 @@ const DOORS: &[Door] = &[
     },
     Door {
         names: &["SystemTime::now", "Instant::now"],
-        rooms: &["time/clock", "postgres/locks"],
-        because: "a clock is read once per decision and handed down; a wait for a server is real",
+        rooms: &["time/clock", "postgres/locks", "telemetry/stopwatch"],
+        because: "a clock is read once per decision and handed down; a wait for a server is real, \
+                  and so is what a request takes",
     },
     Door {
         names: &["oneshot"],
@@ -99,6 +100,11 @@ const DOORS: &[Door] = &[
         names: &["rust_decimal"],
         rooms: &["units/decimal"],
         because: "amounts are integers; decimals exist only while text is read",
+    },
+    Door {
+        names: &["metrics", "tracing"],
+        rooms: &["telemetry"],
+        because: "what happens is told outside of decisions, in one place",
     },
     Door {
         names: &["crossbeam_channel"],

@@ -12,7 +12,7 @@ use super::{ConfigError, Definition};
 use crate::budget::Budget;
 use crate::concurrency::Concurrency;
 use crate::limit::Limit;
-use crate::plan::LimitError;
+use crate::plan::{Enforcement, LimitError};
 use crate::rate_limit::RateLimit;
 use crate::sync::Arc;
 use crate::units::Money;
@@ -20,9 +20,9 @@ use crate::units::Money;
 /// The definitions that were read so far. A document of a million owners has few: limits that are
 /// written alike share one, and with it their plan.
 #[derive(Default)]
-pub(super) struct Definitions(HashMap<Written, Arc<Definition>>);
+pub(super) struct Definitions(HashMap<(Written, Enforcement), Arc<Definition>>);
 
-/// A limit as it is written, but for its id and its anchor.
+/// A limit as it is written, but for its id, its anchor and its enforcement.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) enum Written {
     Budget {
@@ -43,11 +43,16 @@ pub(super) enum Written {
 
 impl Definitions {
     /// What is written. An error is at the table of the limit.
-    pub(super) fn of(&mut self, written: Written) -> Result<Arc<Definition>, ConfigError> {
-        let definition = match self.0.entry(written) {
+    pub(super) fn of(
+        &mut self,
+        written: Written,
+        enforcement: Enforcement,
+    ) -> Result<Arc<Definition>, ConfigError> {
+        let definition = match self.0.entry((written, enforcement)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let limit = new.key().limit()?;
+                let (written, enforcement) = new.key();
+                let limit = written.limit(*enforcement)?;
                 let plan = Arc::new(limit.plan().map_err(refused)?);
                 new.insert(Arc::new(Definition { limit, plan }))
             }
@@ -57,7 +62,7 @@ impl Definitions {
 }
 
 impl Written {
-    fn limit(&self) -> Result<Limit, ConfigError> {
+    fn limit(&self, enforcement: Enforcement) -> Result<Limit, ConfigError> {
         Ok(match self {
             Written::Budget { limit, period: length, calendar, thresholds } => {
                 let period = period(length, calendar.as_ref())?;
@@ -65,7 +70,7 @@ impl Written {
                     Some(limit) => Budget::new(limit, period),
                     None => Budget::uncapped(period),
                 };
-                budget.thresholds(&percent(thresholds)).into()
+                budget.thresholds(&percent(thresholds)).enforcement(enforcement).into()
             }
             Written::RateLimit { tokens, requests, thresholds } => {
                 let mut limit = RateLimit::new().thresholds(&percent(thresholds));
@@ -77,9 +82,11 @@ impl Written {
                         .map_err(|error| error.within("requests"))?;
                     limit = limit.requests(requests.limit, period);
                 }
-                limit.into()
+                limit.enforcement(enforcement).into()
             }
-            Written::Concurrency { limit } => Concurrency::new(*limit).into(),
+            Written::Concurrency { limit } => {
+                Concurrency::new(*limit).enforcement(enforcement).into()
+            }
         })
     }
 }

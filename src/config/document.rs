@@ -15,6 +15,7 @@ use super::trail::{self, Fields};
 use super::{ConfigError, LimitConfig, OwnerConfig};
 use crate::counter::SETTLED_MAX;
 use crate::id::{LimitId, OwnerId};
+use crate::plan::Enforcement;
 use crate::time::Timestamp;
 use crate::units::{DecimalError, Money, Price, PriceTable};
 
@@ -192,6 +193,7 @@ struct BudgetDocument {
     anchor: Option<Timestamp>,
     #[serde(default)]
     thresholds: List<Percent>,
+    enforcement: Option<Text<Enforcement>>,
 }
 
 impl Form for BudgetDocument {
@@ -207,6 +209,7 @@ struct RateLimitDocument {
     anchor: Option<Timestamp>,
     #[serde(default)]
     thresholds: List<Percent>,
+    enforcement: Option<Text<Enforcement>>,
 }
 
 impl Form for RateLimitDocument {
@@ -215,6 +218,19 @@ impl Form for RateLimitDocument {
 
 /// Parts per million.
 struct Multiplier(u32);
+
+impl Word for Enforcement {
+    const EXPECTED: &'static str = "an enforcement as text: \"hard\", \"soft\" or \"shadow\"";
+    type Wrong = String;
+
+    fn read(text: &str) -> Result<Self, String> {
+        let known = Enforcement::ALL.into_iter().find(|enforcement| enforcement.name() == text);
+        known.ok_or_else(|| {
+            let text: String = text.chars().take(64).collect();
+            format!("{text:?} is not an enforcement; accepted: hard, soft, shadow")
+        })
+    }
+}
 
 impl Word for Multiplier {
     const EXPECTED: &'static str = "a multiplier as text, such as \"1.2\"";
@@ -230,6 +246,7 @@ impl Word for Multiplier {
 struct ConcurrencyDocument {
     id: LimitId,
     limit: Amount,
+    enforcement: Option<Text<Enforcement>>,
 }
 
 impl Form for ConcurrencyDocument {
@@ -253,28 +270,34 @@ impl Form for PriceDocument {
     const EXPECTED: &'static str = "a table with model, input and output";
 }
 
+fn enforced(written: Option<Text<Enforcement>>) -> Enforcement {
+    written.map(|Text(enforcement)| enforcement).unwrap_or_default()
+}
+
 impl BudgetDocument {
     fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
-        let Self { id, limit, period, calendar, anchor, thresholds } = self;
+        let Self { id, limit, period, calendar, anchor, thresholds, enforcement } = self;
         let written = Written::Budget { limit, period, calendar, thresholds };
-        let definition = definitions.of(written)?;
+        let definition = definitions.of(written, enforced(enforcement))?;
         Ok(LimitConfig { id, definition, anchor: anchor.map(Box::new) })
     }
 }
 
 impl RateLimitDocument {
     fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
-        let Self { id, tokens, requests, anchor, thresholds } = self;
+        let Self { id, tokens, requests, anchor, thresholds, enforcement } = self;
         let tokens = tokens.map(|Table(tokens)| tokens);
-        let definition = definitions.of(Written::RateLimit { tokens, requests, thresholds })?;
+        let written = Written::RateLimit { tokens, requests, thresholds };
+        let definition = definitions.of(written, enforced(enforcement))?;
         Ok(LimitConfig { id, definition, anchor: anchor.map(Box::new) })
     }
 }
 
 impl ConcurrencyDocument {
     fn config(self, definitions: &mut Definitions) -> Result<LimitConfig, ConfigError> {
-        let definition = definitions.of(Written::Concurrency { limit: self.limit.0 })?;
-        Ok(LimitConfig { id: self.id, definition, anchor: None })
+        let Self { id, limit: Whole(limit), enforcement } = self;
+        let definition = definitions.of(Written::Concurrency { limit }, enforced(enforcement))?;
+        Ok(LimitConfig { id, definition, anchor: None })
     }
 }
 

@@ -83,7 +83,7 @@ enum Reason {
     Limits(Vec<Binding>),
 }
 
-/// One counter that a request does not fit under.
+/// One counter that denies a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Binding {
@@ -96,7 +96,8 @@ pub struct Binding {
     /// The counter of it that binds.
     pub dimension: Dimension,
     /// What the limit admits in this window, in the dimension's unit; `None` for a counter that
-    /// never denies, which binds only when more is held on it than can be counted.
+    /// does not deny for being full (uncapped, soft or shadow), which binds only when more would be
+    /// held on it than can be counted: 2^50 - 1.
     pub limit_amount: Option<u64>,
     /// What is booked.
     pub settled: u64,
@@ -155,8 +156,9 @@ impl Denied {
         }
     }
 
-    /// Every counter on the route that the request does not fit under. First the one that refused
-    /// it; the others are what they were right after. Empty if an owner is unknown.
+    /// Every counter on the route that denies the request. First the one that refused it; the
+    /// others are what they were right after. Empty if an owner is unknown. A soft or shadow limit
+    /// that is full is not among them.
     pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
         let bindings = match &self.reason {
             Reason::UnknownOwner(_) => [].as_slice(),
@@ -250,7 +252,7 @@ pub(crate) fn peek(stops: &Stops, estimate: &Usage, now: Timestamp) -> Peek {
     Peek::WouldDeny(Denied { now, reason: Reason::Limits(all) })
 }
 
-/// Every counter that an amount does not fit under, in the order of the route. An amount that does
+/// Every counter that denies an amount, in the order of the route. An amount that does
 /// not ask binds at none, not even at one that is exhausted.
 fn bindings(
     stops: &Stops,
@@ -270,7 +272,8 @@ fn bindings(
         if snapshot.plan.counters[counter].is_none() {
             continue;
         }
-        if let Err(why) = admit(window.limit, counts, requested) {
+        let above = snapshot.plan.denies_above(window.limit);
+        if let Err(why) = admit(above, counts, requested) {
             let snapshot = keep(snapshot);
             let refused = Refused { snapshot, counter, requested, window, counts, why };
             found.push(binding(&stop.entry, &refused));
@@ -288,7 +291,7 @@ fn binding(entry: &Entry, refused: &Refused) -> Binding {
         owner: entry.owner.clone(),
         kind: snapshot.plan.kind,
         dimension: plan.dimension,
-        limit_amount: window.limit(),
+        limit_amount: window.limit().filter(|&limit| snapshot.plan.denies_above(limit) == limit),
         settled: counts.settled,
         held: counts.held,
         requested,

@@ -43,8 +43,8 @@ pub enum EventKind {
         /// The limit in this window.
         limit: u64,
     },
-    /// What is settled reached the limit, or a request that an empty window would admit was
-    /// denied. Once in a window: prepaid budgets and concurrency limits have one window for life,
+    /// What is settled reached the limit, or a request that an empty window would admit did not
+    /// fit. Once in a window: prepaid budgets and concurrency limits have one window for life,
     /// so once, whatever is topped up or given back.
     Exhausted {
         /// What is settled.
@@ -69,6 +69,19 @@ pub enum EventKind {
     Withdrawn {
         /// The amount.
         amount: u64,
+    },
+    /// A request, or an extension of one, was admitted that a hard limit would have denied: the
+    /// limit's [`Enforcement`](crate::Enforcement) is soft or shadow. For each such request and
+    /// counter. Nothing is said of one that another limit of its route denied.
+    Passed {
+        /// What was asked for.
+        requested: u64,
+        /// What was settled before it.
+        settled: u64,
+        /// What was held before it by requests under way.
+        held: u64,
+        /// The limit in this window.
+        limit: u64,
     },
     /// An operator ended the window before this one.
     Reset {
@@ -226,6 +239,10 @@ impl Notices for Events {
             Notice::Exhausted { generation, limit, counts } => {
                 let (settled, held) = (counts.settled, counts.held);
                 (generation, EventKind::Exhausted { settled, held, limit })
+            }
+            Notice::Passed { generation, limit, requested, counts } => {
+                let (settled, held) = (counts.settled, counts.held);
+                (generation, EventKind::Passed { requested, settled, held, limit })
             }
             Notice::Reset { window } => {
                 (window.generation, EventKind::Reset { window: window.span })

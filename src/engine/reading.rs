@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Route};
 use crate::entry::Entry;
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{COUNTERS, LimitKind};
+use crate::plan::{COUNTERS, Enforcement, LimitKind};
 use crate::sync::Arc;
 use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
@@ -18,6 +18,8 @@ pub struct LimitUsage {
     pub owner: OwnerId,
     /// Its kind.
     pub kind: LimitKind,
+    /// What it does with requests that do not fit.
+    pub enforcement: Enforcement,
     /// Its counters: one, or tokens and requests. Each is exact; the two are read one after the
     /// other.
     pub counters: Vec<CounterUsage>,
@@ -34,7 +36,7 @@ pub struct CounterUsage {
     pub settled: u64,
     /// What is held by requests under way.
     pub held: u64,
-    /// What the window admits, top-ups and overrides included; `None` if it never denies.
+    /// What fits into the window, top-ups and overrides included; `None` if it only counts.
     pub limit: Option<u64>,
     /// The window.
     pub window: Span,
@@ -49,13 +51,14 @@ impl CounterUsage {
         self.settled.saturating_add(self.held)
     }
 
-    /// What is left to admit; zero where the limit is overshot; `None` if it never denies.
+    /// What is left of the limit; zero where it is overshot; `None` if the counter only counts.
     pub fn remaining(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.committed()))
     }
 
     /// How much of the limit is committed, in percent, rounded down; more than 100 where it is
-    /// overshot. A limit of zero is always full. `None` if it never denies.
+    /// overshot. A limit of zero is always full. `None` if it only
+    /// counts.
     pub fn percent(&self) -> Option<u64> {
         let limit = self.limit?;
         let percent = u128::from(self.committed()) * 100 / u128::from(limit.max(1));
@@ -118,6 +121,7 @@ pub(crate) fn reading(entry: &Entry, now: Timestamp) -> LimitUsage {
         limit: entry.id.clone(),
         owner: entry.owner.clone(),
         kind: plan.kind,
+        enforcement: plan.enforcement,
         counters: counters.collect(),
     }
 }

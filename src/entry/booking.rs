@@ -124,10 +124,16 @@ fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
 }
 
 impl Entry {
-    /// Holds an amount on one counter.
-    pub(crate) fn hold(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
+    /// Holds an amount on one counter. If it does not fit and the limit is not hard, there is a
+    /// notice of that: to be given when the whole request is admitted.
+    pub(crate) fn hold(
+        &self,
+        counter: usize,
+        amount: u64,
+        at: &At,
+    ) -> Result<(Hold, Option<Notice>), Refused> {
         match self.hold_by_gate(counter, amount, at.now) {
-            Some(hold) => Ok(hold),
+            Some(hold) => Ok((hold, None)),
             None => self.hold_by_snapshot(counter, amount, at),
         }
     }
@@ -169,28 +175,59 @@ impl Entry {
         amount == 0 || word.update(terms.generation, bump).is_ok()
     }
 
-    /// Holds an amount by the snapshot. Every refusal is from here, and has its whole reason.
+    /// Holds an amount by the snapshot. Every refusal is from here, and has its whole reason; and
+    /// whatever passes a limit that is not hard passes it here.
     #[cold]
-    fn hold_by_snapshot(&self, counter: usize, amount: u64, at: &At) -> Result<Hold, Refused> {
+    fn hold_by_snapshot(
+        &self,
+        counter: usize,
+        amount: u64,
+        at: &At,
+    ) -> Result<(Hold, Option<Notice>), Refused> {
         let mut snapshot = self.current(at);
         if snapshot.plan.counters[counter].is_none() {
-            return Ok(Hold::NONE);
+            return Ok((Hold::NONE, None));
         }
-        let held = self.update(&mut snapshot, counter, at, |window, counts| {
-            admit(window.limit, counts, amount)
+        let held = self.update(&mut snapshot, counter, at, |snapshot, counts| {
+            admit(snapshot.plan.denies_above(snapshot.windows[counter].limit), counts, amount)
         });
         let window = snapshot.windows[counter];
         match held {
-            Ok(_) => Ok(Hold::new(window.generation, amount)),
+            Ok(done) => {
+                let passed = self.full(&snapshot, counter, amount, done.before, at);
+                Ok((Hold::new(window.generation, amount), passed))
+            }
             // Given up while the request was on its way: there is no limit here to refuse it.
-            Err(_) if snapshot.plan.counters[counter].is_none() => Ok(Hold::NONE),
+            Err(_) if snapshot.plan.counters[counter].is_none() => Ok((Hold::NONE, None)),
             Err((counts, why)) => {
+                self.full(&snapshot, counter, amount, counts, at);
                 let (snapshot, requested) = (keep(snapshot), amount);
-                let refused = Refused { snapshot, counter, requested, window, counts, why };
-                self.refused(&refused, at);
-                Err(refused)
+                Err(Refused { snapshot, counter, requested, window, counts, why })
             }
         }
+    }
+
+    /// What comes after an amount that did not fit under the limit: the first one in a window that
+    /// could fit into an empty one is the notice that the limit is exhausted. Returns the notice
+    /// that it passed, for when it does. Nothing if it fits.
+    fn full(
+        &self,
+        snapshot: &Snapshot,
+        counter: usize,
+        requested: u64,
+        counts: Counts,
+        at: &At,
+    ) -> Option<Notice> {
+        let plan = snapshot.plan.counters[counter].as_ref()?;
+        let terms = snapshot.terms(counter);
+        let Terms { generation, limit, .. } = terms;
+        if fits(limit, counts, requested) {
+            return None;
+        }
+        if fits(limit, Counts::default(), requested) {
+            self.exhausted(plan, counter, &terms, counts, at);
+        }
+        Some(Notice::Passed { generation, limit, requested, counts })
     }
 
     /// Takes `hold` back, for a request that is not admitted after all. If its window is over, the
@@ -269,7 +306,7 @@ impl Entry {
         if amount == 0 || snapshot.plan.counters[counter].is_none() {
             return Posted::plain(snapshot.windows[counter].generation, 0);
         }
-        let book = |_: &Window, counts: Counts| Ok::<_, Infallible>(counts.book(amount));
+        let book = |_: &Snapshot, counts: Counts| Ok::<_, Infallible>(counts.book(amount));
         match self.update(snapshot, counter, at, book) {
             Ok(done) => self.noted(counter, &snapshot.terms(counter), &done, (0, amount), at),
             Err((_, never)) => match never {},
@@ -286,7 +323,8 @@ impl Entry {
         (held, amount): (u64, u64),
         at: &At,
     ) -> Posted {
-        if done.after.settled >= terms.alarm() {
+        // A total that has not risen calls for nothing, by the gate as well.
+        if amount > 0 && done.after.settled >= terms.alarm() {
             // The thresholds are those of now, not those of the admission.
             if let Some(plan) = &self.cell.load().plan.counters[counter] {
                 self.sound(plan, counter, terms, done.after, at);
@@ -299,16 +337,6 @@ impl Entry {
             overshoot: above.min(amount.saturating_sub(held)),
             uncounted: amount - (done.after.settled - done.before.settled),
             late: false,
-        }
-    }
-
-    /// What comes after a refusal: the first one in a window, of a request that could fit into an
-    /// empty one, is the notice that the limit is exhausted.
-    fn refused(&self, refused: &Refused, at: &At) {
-        let Refused { snapshot, counter, requested, window, counts, why } = refused;
-        let Some(plan) = &snapshot.plan.counters[*counter] else { return };
-        if *why == Refusal::Full && fits(window.limit, Counts::default(), *requested) {
-            self.exhausted(plan, *counter, &snapshot.terms(*counter), *counts, at);
         }
     }
 }

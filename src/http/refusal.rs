@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde::Serialize;
 
 /// An answer of the gateway itself: a status, fields, and an error in the shape that
 /// OpenAI-compatible clients read.
@@ -12,6 +15,17 @@ use http::{HeaderMap, StatusCode};
 /// use tollkeeper::http::Refusal;
 ///
 /// let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "invalid_api_key", "no such key");
+/// let response = refusal.into_response();
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// assert_eq!(response.headers()["content-type"], "application/json");
+/// assert_eq!(response.headers()["cache-control"], "no-store");
+/// assert_eq!(
+///     response.body(),
+///     concat!(
+///         r#"{"error":{"message":"no such key","type":"invalid_request_error","#,
+///         r#""param":null,"code":"invalid_api_key"}}"#,
+///     ),
+/// );
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -22,6 +36,20 @@ pub struct Refusal {
     pub(super) param: Option<Cow<'static, str>>,
     pub(super) message: String,
     pub(super) headers: HeaderMap,
+}
+
+/// What clients read.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    message: &'a str,
+    r#type: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
 }
 
 impl Refusal {
@@ -58,8 +86,70 @@ impl Refusal {
         self.status
     }
 
-    /// Further fields of the answer.
+    /// Further fields of the answer. `content-type` and `cache-control` are what they are: JSON,
+    /// and nobody keeps it.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    /// The answer as it goes out. The message may be any text.
+    pub fn into_response(self) -> Response<Bytes> {
+        let (message, r#type, code) = (&*self.message, &*self.kind, &*self.code);
+        let error = Error { message, r#type, param: self.param.as_deref(), code };
+        let body = serde_json::to_vec(&Body { error }).expect("texts are always JSON");
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the texts, the body is the error's JSON and says exactly them.
+        #[test]
+        fn any_text_goes_out_as_it_is(
+            message in any::<String>(),
+            code in any::<String>(),
+            kind in any::<String>(),
+            param in any::<Option<String>>(),
+        ) {
+            let mut refusal = Refusal::new(StatusCode::BAD_REQUEST, code.clone(), &*message);
+            refusal = refusal.kind(kind.clone());
+            if let Some(param) = param.clone() {
+                refusal = refusal.param(param);
+            }
+            let body: Value = serde_json::from_slice(refusal.into_response().body())?;
+            let error = json!({ "message": message, "type": kind, "param": param, "code": code });
+            prop_assert_eq!(body, json!({ "error": error }));
+        }
+    }
+
+    #[test]
+    fn fields_are_kept_but_for_what_the_body_is() {
+        let mut refusal = Refusal::new(StatusCode::CONFLICT, "c", "\u{0}\"\\\u{2028}</script>");
+        for (name, value) in [("retry-after", "1"), ("content-type", "text/html")] {
+            refusal.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        refusal.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
+        let response = refusal.into_response();
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(response.headers().len(), 3);
+        for (name, value) in [
+            ("retry-after", "1"),
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(response.headers()[name], value);
+        }
     }
 }

@@ -178,6 +178,12 @@ impl Idempotency {
         &self.0.terms
     }
 
+    /// The largest result that is kept, in bytes.
+    #[cfg(feature = "http")]
+    pub(crate) fn result_bytes_max(&self) -> usize {
+        self.0.terms.result_bytes_max
+    }
+
     pub(super) fn spawn(&self, task: Task) {
         (self.0.spawn)(task);
     }

@@ -47,6 +47,7 @@ pub enum Unreserved {
 /// | [`settle_failed`](Self::settle_failed) | tokens and money, no request | failed |
 /// | [`unbilled`](Self::unbilled) | nothing | unbilled |
 /// | [`void`](Self::void) | nothing | – |
+/// | [`uncertain`](Self::uncertain) | what was held | uncertain |
 /// | dropped before [dispatch](Self::mark_dispatched) | nothing | – |
 /// | dropped after it | what was held | uncertain |
 ///
@@ -152,6 +153,13 @@ impl Charge {
         self.take().charge(Outcome::Failed, &used)
     }
 
+    /// Records that nobody knows what was used, and charges what was held. A charge that is dropped
+    /// after [dispatch](Self::mark_dispatched) ends the same way; this is for who waits until it is
+    /// booked, such as the holder of a [`Permit`](crate::Permit).
+    pub fn uncertain(self) -> Settling {
+        self.take().uncertain()
+    }
+
     /// Gives the hold back at once and records why. The record has an id of its own, whatever the
     /// [draft](Draft::id) says: so a retry under that id is charged.
     pub fn unbilled(self, reason: impl Into<String>) -> Settling {
@@ -180,20 +188,20 @@ impl InFlight {
 
     /// Records what was held. Counters on which nothing was held are named with a posting of zero:
     /// what is known later may charge them.
-    fn uncertain(mut self) {
+    fn uncertain(mut self) -> Settling {
         let bill = self.reservation.bill(&self.admitted, None);
         let mut postings = Desk::postings(&bill);
         self.desk.add_empty(&self.route, &mut postings);
         let Self { desk, reservation, draft, since, admitted_at, estimate, slot, .. } = self;
         let record = desk.record(draft, Outcome::Uncertain, estimate, admitted_at);
-        desk.send(Some(record), postings, Due::Held(reservation, bill), since, slot).forget();
+        desk.send(Some(record), postings, Due::Held(reservation, bill), since, slot)
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         if let Some(charge) = self.open.take_if(|charge| charge.reservation.is_dispatched()) {
-            charge.uncertain();
+            charge.uncertain().forget();
         }
     }
 }

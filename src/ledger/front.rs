@@ -103,6 +103,13 @@ impl Ledger {
         &self.front
     }
 
+    /// Gives the ledger as long as somebody else has it, and keeps nothing open.
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(crate) fn watched(&self) -> impl Fn() -> Option<Ledger> + Send + 'static {
+        let front = Arc::downgrade(&self.front);
+        move || front.upgrade().map(|front| Ledger { front })
+    }
+
     pub(crate) fn desk(&self) -> &Desk {
         &self.front.desk
     }

@@ -91,3 +91,68 @@ fn loom_settle_over_a_route_against_roll() {
         assert_eq!((closed + settled, held), (5, 0));
     });
 }
+
+/// Two requests at the last unit of a limit that is not hard: both are admitted, and exactly the
+/// one is reported that a hard limit would have refused.
+#[test]
+fn loom_one_of_two_passes_a_soft_limit() {
+    model(|| {
+        let log = Log::new();
+        let limit = entry("l", soft_plan(1));
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let theirs = thread::spawn(move || {
+            reserve(&route([&other]), &tokens(1), &their_log.at(FIRST)).is_ok()
+        });
+        let mine = reserve(&route([&limit]), &tokens(1), &log.at(FIRST)).is_ok();
+
+        assert!(mine && theirs.join().unwrap());
+        assert_eq!(counts(&limit, TOKENS, FIRST), (0, 2));
+        let second =
+            |notice: &Notice| matches!(notice, Notice::Passed { counts, .. } if counts.held == 1);
+        assert_eq!(log.count(second), 1);
+        assert_eq!(log.count(|notice| matches!(notice, Notice::Passed { .. })), 1);
+    });
+}
+
+/// L6: a request that passes a soft limit and is then refused by a hard one leaves nothing on the
+/// soft one and is not reported, while another one passes it.
+#[test]
+fn loom_what_is_refused_after_all_passed_no_limit() {
+    model(|| {
+        let log = Log::new();
+        let (soft, hard) = (entry("soft", soft_plan(1)), entry("hard", token_plan(1)));
+        let (other, their_log) = (Arc::clone(&soft), Unmodelled::clone(&log));
+        let theirs = thread::spawn(move || {
+            reserve(&route([&other]), &tokens(2), &their_log.at(FIRST)).is_ok()
+        });
+        let refused = reserve(&route([&soft, &hard]), &tokens(3), &log.at(FIRST)).is_err();
+
+        assert!(refused && theirs.join().unwrap());
+        assert_eq!(counts(&soft, TOKENS, FIRST), (0, 2));
+        let of_two = |notice: &Notice| matches!(notice, Notice::Passed { requested: 2, .. });
+        assert_eq!(log.count(of_two), 1);
+        assert_eq!(log.count(|notice| matches!(notice, Notice::Passed { .. })), 1);
+    });
+}
+
+/// L9, L5: a request meets the change that makes a limit hard. It is admitted by what was or
+/// refused by what is; once the change has returned, nothing passes any more, and usage stayed.
+#[test]
+fn loom_a_limit_becomes_hard_under_a_request() {
+    model(|| {
+        let log = Log::new();
+        let limit = entry("l", soft_plan(1));
+        let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
+        let operator = thread::spawn(move || {
+            let at = their_log.at(FIRST);
+            assert!(other.replan(&token_plan(1), None, &at));
+            reserve(&route([&other]), &tokens(2), &at).is_err()
+        });
+        let admitted = reserve(&route([&limit]), &tokens(2), &log.at(FIRST)).is_ok();
+
+        assert!(operator.join().unwrap(), "a hard limit was passed");
+        assert_eq!(counts(&limit, TOKENS, FIRST), (0, if admitted { 2 } else { 0 }));
+        let passed = log.count(|notice| matches!(notice, Notice::Passed { .. }));
+        assert_eq!(passed, usize::from(admitted));
+    });
+}

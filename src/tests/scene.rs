@@ -7,7 +7,7 @@ use crate::admission::{self, Actual, RefusedBy, Stops};
 use crate::entry::{At, Entry, Notice, Notices};
 use crate::holds::Holds;
 use crate::id::{LimitId, OwnerId};
-use crate::plan::{CounterPlan, LimitKind, Plan};
+use crate::plan::{CounterPlan, Enforcement, LimitKind, Plan};
 use crate::snapshot::Beginnings;
 use crate::sync::Arc;
 use crate::sync::testing::Unmodelled;
@@ -89,6 +89,7 @@ pub(super) fn rate_plan(tokens: u64, requests: u64) -> Arc<Plan> {
     };
     Arc::new(Plan {
         kind: LimitKind::RateLimit,
+        enforcement: Enforcement::Hard,
         counters: [
             Some(counter(Dimension::Tokens, tokens)),
             Some(counter(Dimension::Requests, requests)),
@@ -108,6 +109,11 @@ pub(super) fn noticed_plan(tokens: u64, percent: u8) -> Arc<Plan> {
     let counter = plan.counters[TOKENS].as_deref().expect("tokens are counted");
     let counter = CounterPlan { thresholds: [percent].into(), ..counter.clone() };
     Arc::new(Plan { counters: [Some(Arc::new(counter)), None], ..Plan::clone(&plan) })
+}
+
+/// The same that admits past itself.
+pub(super) fn soft_plan(tokens: u64) -> Arc<Plan> {
+    Arc::new(Plan { enforcement: Enforcement::Soft, ..Plan::clone(&token_plan(tokens)) })
 }
 
 pub(super) fn entry(id: &str, plan: Arc<Plan>) -> Arc<Entry> {

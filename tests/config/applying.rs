@@ -75,6 +75,31 @@ fn on_the_way(engine: &Engine, id: &str) -> Vec<String> {
     engine.route_usage(&route).iter().map(|limit| limit.limit.to_string()).collect()
 }
 
+/// L9: from one document to the next, and back.
+#[test]
+fn another_enforcement_keeps_usage_and_is_in_force_at_the_next_admission() {
+    let document = |enforcement: &str| {
+        config(&format!(
+            "[[owners]]\nid = \"key:k\"\nrate_limits = [{{ id = \"l\", enforcement = \
+             \"{enforcement}\", tokens = {{ limit = 10, period = \"1m\" }} }}]"
+        ))
+    };
+    let (engine, _) = engine();
+    engine.apply(&document("hard")).expect("an empty engine takes any document");
+    let route = engine.route(&[owner("key:k")]);
+    let _open = reserve(&engine, "key:k", &request(10, "0"));
+    assert!(!engine.reserve(&route, &request(1, "0")).is_admitted());
+    let applied = engine.apply(&document("shadow")).expect("it may be changed");
+    assert_eq!(applied.changed, ids(&["l"]));
+    assert_eq!(counts(&engine, "l"), (0, 10));
+    let over = engine.reserve(&route, &request(1, "0"));
+    assert!(over.is_admitted());
+    assert_eq!(counts(&engine, "l"), (0, 11));
+    engine.apply(&document("hard")).expect("it may be changed back");
+    assert_eq!(counts(&engine, "l"), (0, 11));
+    assert!(!engine.reserve(&route, &request(0, "0")).is_admitted());
+}
+
 #[test]
 fn usage_stays_and_so_do_reservations_in_flight() {
     let engine = running(BEFORE);

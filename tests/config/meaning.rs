@@ -1,8 +1,8 @@
 //! What documents that are accepted mean, in TOML and in JSON alike.
 
 use tollkeeper::{
-    Alignment, Budget, Concurrency, Config, Engine, Limit, Money, Period, Price, PriceError,
-    PriceTable, RateLimit, TokenWeights, Usage, Weekday,
+    Alignment, Budget, Concurrency, Config, Enforcement, Engine, Limit, Money, Period, Price,
+    PriceError, PriceTable, RateLimit, TokenWeights, Usage, Weekday,
 };
 
 use super::{config, limit, money, owner};
@@ -151,6 +151,55 @@ fn the_line_of_an_error_is_that_of_its_value() {
         "# one\n\nowners = [\r\n  { id = \"key:a\" },\r\n\r\n  { id = \"nokind\" },\r\n]\r\n";
     let error = Config::from_toml(text).map(|_| ()).expect_err("no kind");
     assert_eq!((error.line, error.path.as_str()), (Some(6), "owners[1].id"));
+}
+
+/// Limits that differ in nothing else share no definition.
+#[test]
+fn each_limit_has_its_own_enforcement() {
+    let limit = |enforcement| {
+        let written = match enforcement {
+            Some(enforcement) => format!("enforcement = \"{enforcement}\""),
+            None => "thresholds = []".to_owned(),
+        };
+        let of = |kind, rest| format!("{kind} = [{{ id = \"{kind}\", {rest}, {written} }}]");
+        let limits = [
+            of("budgets", "limit = \"$5\", period = \"1d\""),
+            of("rate_limits", "requests = \"60/m\""),
+            match enforcement {
+                Some(_) => of("concurrency", "limit = 8"),
+                None => "concurrency = [{ id = \"concurrency\", limit = 8 }]".to_owned(),
+            },
+        ];
+        format!("[[owners]]\nid = \"key:a\"\n{}\n", limits.join("\n"))
+    };
+    let as_written = |enforcement| -> Vec<Limit> {
+        let written = config(&limit(enforcement));
+        written.limits().map(|(_, _, definition)| definition.clone()).collect()
+    };
+    let as_defined = |enforcement: Enforcement| -> [Limit; 3] {
+        let budget = Budget::new(money("5"), period("1d"));
+        let requests = rate_limit().requests(60, period("1m"));
+        [
+            budget.enforcement(enforcement).into(),
+            requests.enforcement(enforcement).into(),
+            Concurrency::new(8).enforcement(enforcement).into(),
+        ]
+    };
+    for enforcement in Enforcement::ALL {
+        assert_eq!(as_written(Some(enforcement)), as_defined(enforcement));
+    }
+    assert_eq!(as_written(None), as_defined(Enforcement::Hard), "unless it says otherwise");
+
+    let side_by_side = config(
+        "owners = [{ id = \"key:a\", concurrency = [{ id = \"hard\", limit = 1 }, \
+         { id = \"soft\", limit = 1, enforcement = \"soft\" }, \
+         { id = \"shadow\", limit = 1, enforcement = \"shadow\" }] }]",
+    );
+    let engine = Engine::new();
+    engine.apply(&side_by_side).expect("an empty engine takes any document");
+    for enforcement in Enforcement::ALL {
+        assert_eq!(super::used(&engine, enforcement.name()).enforcement, enforcement);
+    }
 }
 
 /// (d) of every document: what it says of prices is what the engine computes with.

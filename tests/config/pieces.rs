@@ -60,7 +60,7 @@ fn an_error_has_its_line_and_place_in_the_whole() {
     assert_eq!(
         wrong(&owners(150, "[{ id = \"b\", periode = \"1d\" }]")),
         "line 453: owners[150].budgets[0].periode: unknown field `periode`, expected one of `id`, \
-         `limit`, `period`, `calendar`, `anchor`, `thresholds`"
+         `limit`, `period`, `calendar`, `anchor`, `thresholds`, `enforcement`"
     );
     let lines = wrong(&owners(150, "[{ id = \"b\" period = \"1d\" }]"));
     assert_eq!(lines, "line 453: missing comma between key-value pairs, expected `,`");

@@ -215,7 +215,7 @@ fn a_budget() {
             (
                 "{ id = \"b\", period = \"1d\", resets = true }",
                 "line 3: @.resets: unknown field `resets`, expected one of `id`, `limit`, \
-                 `period`, `calendar`, `anchor`, `thresholds`",
+                 `period`, `calendar`, `anchor`, `thresholds`, `enforcement`",
             ),
             (
                 "{ id = \"\", period = \"1d\" }",
@@ -400,7 +400,7 @@ fn a_rate_limit() {
             (
                 ", request = \"1/m\"",
                 "line 1: @.request: unknown field `request`, expected one of `id`, `tokens`, \
-                 `requests`, `anchor`, `thresholds`",
+                 `requests`, `anchor`, `thresholds`, `enforcement`",
             ),
             (
                 ", tokens = 100",
@@ -524,6 +524,38 @@ fn rates() {
 }
 
 #[test]
+fn an_enforcement() {
+    let cases: &[Case] = &[
+        ("\"Shadow\"", "line 1: @: \"Shadow\" is not an enforcement; accepted: hard, soft, shadow"),
+        ("\"\"", "line 1: @: \"\" is not an enforcement; accepted: hard, soft, shadow"),
+        (
+            "true",
+            "line 1: @: invalid type: boolean `true`, expected an enforcement as text: \"hard\", \
+             \"soft\" or \"shadow\"",
+        ),
+    ];
+    for (kind, rest) in [
+        ("budgets", "limit = \"1\", period = \"1d\""),
+        ("rate_limits", "requests = \"1/m\""),
+        ("concurrency", "limit = 1"),
+    ] {
+        let text = format!(
+            "owners = [{{ id = \"key:a\", {kind} = [{{ id = \"l\", {rest}, enforcement = @ }}] }}]"
+        );
+        check(&text, &format!("owners[0].{kind}[0].enforcement"), cases);
+    }
+    let long = format!("\"{}\"", "x".repeat(10_000));
+    let cut = format!(
+        "line 1: @: \"{}\" is not an enforcement; accepted: hard, soft, shadow",
+        "x".repeat(64)
+    );
+    let text =
+        "owners = [{ id = \"key:a\", concurrency = [{ id = \"l\", limit = 1, enforcement = @ }] }]";
+    let error = Config::from_toml(&text.replace('@', &long)).map(|_| ()).expect_err("too long");
+    assert_eq!(error.to_string(), cut.replace('@', "owners[0].concurrency[0].enforcement"));
+}
+
+#[test]
 fn a_concurrency_limit() {
     check(
         "owners = [{ id = \"key:a\", concurrency = [@] }]",
@@ -533,7 +565,8 @@ fn a_concurrency_limit() {
             ("{ id = \"c\" }", "line 1: @: missing field `limit`"),
             (
                 "{ id = \"c\", limit = 1, period = \"1m\" }",
-                "line 1: @.period: unknown field `period`, expected `id` or `limit`",
+                "line 1: @.period: unknown field `period`, expected one of `id`, `limit`, \
+                 `enforcement`",
             ),
             (
                 "{ id = \"c\", limit = 4611686018427387904 }",

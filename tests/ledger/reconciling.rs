@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tollkeeper::{
-    Alignment, Apart, Budget, Clock, Dimension, Drift, Engine, ManualClock, Period, UnknownOwner,
+    Alignment, Apart, Budget, Clock, Dimension, Drift, Enforcement, Engine, ManualClock, Period,
+    UnknownOwner,
 };
 
 use crate::kit::{Kit, START, id, instant, kit, kit_with, minute, nanos, owner, per, second};
@@ -228,6 +229,32 @@ fn a_reset_of_another_process_is_taken_over_when_it_is_seen_twice() {
     other.assert_even([27, 6, 4, 90]);
     // And so it is after a restart.
     crate::scene::restarted(other).assert_even([27, 6, 4, 90]);
+}
+
+/// Neither a correction nor a window that is taken over says anything of what a limit does.
+#[test]
+fn a_soft_limit_stays_soft_when_it_is_corrected_and_when_its_window_is_taken_over() {
+    let (mut one, mut other) = reset_by_one();
+    let soft = Budget::new(nanos(1_000), per("1h")).enforcement(Enforcement::Soft);
+    other.kit.limit("key:k", "money", soft);
+    let is_soft = |scene: &Scene| {
+        let read = scene.kit.engine.usage(&id("money")).unwrap();
+        assert_eq!(read.enforcement, Enforcement::Soft);
+        scene.kit.engine.reserve(&scene.kit.route(&["key:k"]), &usage(1_001, 0)).is_admitted()
+    };
+    spend(&mut one, 7, 0);
+    drifts(&other);
+    assert_eq!(other.ledger.reconcile().unwrap().adopted.len(), 1);
+    assert!(is_soft(&other));
+    spend(&mut one, 20, 0);
+    drifts(&other);
+    drifts(&other);
+    assert_eq!(other.memory()[0], 27);
+    assert!(is_soft(&other));
+    // What passes is recorded, and memory is what the records say.
+    spend(&mut other, 2_000, 0);
+    assert_eq!(other.memory()[0], 2_027);
+    assert_eq!(other.stored()[0], 2_027);
 }
 
 #[test]

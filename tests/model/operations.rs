@@ -4,7 +4,7 @@
 //! few periods, amounts that mostly fit and sometimes are absurd. [`decode`] is total: any bytes
 //! are a history, so a fuzzer may spell them.
 
-use tollkeeper::Dimension;
+use tollkeeper::{Dimension, Enforcement};
 
 /// Owners by their number. The last is a pair of two others.
 pub const OWNERS: [&str; 7] =
@@ -56,7 +56,7 @@ pub const ABSURD: [u64; 8] = [
 pub enum Op {
     UpsertOwner { owner: u8, parents: Vec<u8> },
     RemoveOwner { owner: u8 },
-    UpsertLimit { owner: u8, limit: u8, definition: Definition },
+    UpsertLimit { owner: u8, limit: u8, definition: Definition, enforcement: Enforcement },
     RemoveLimit { limit: u8 },
     Peek { owners: Vec<u8>, estimate: Amounts },
     Reserve { owners: Vec<u8>, estimate: Amounts },
@@ -111,6 +111,24 @@ pub enum Definition {
 /// One counter of a rate limit: absent, or a limit (`None` never denies) and its period.
 pub type Part = Option<(Option<u64>, u8)>;
 
+/// The limits that the small world begins with: owner, limit, definition.
+pub const BEGINNING: [(u8, u8, Definition); 5] = [
+    (0, 0, budget(60, 1)),
+    (3, 1, rate(90, 8)),
+    (4, 2, Definition::Concurrency { limit: 5 }),
+    (6, 3, rate(70, 6)),
+    (5, 4, budget(100, 5)),
+];
+
+const fn budget(limit: u64, period: u8) -> Definition {
+    Definition::Budget { limit: Some(limit), period, thresholds: 1 }
+}
+
+const fn rate(tokens: u64, requests: u64) -> Definition {
+    let (tokens, requests) = (Some((Some(tokens), 1)), Some((Some(requests), 2)));
+    Definition::RateLimit { tokens, requests, weights: 0, thresholds: 2 }
+}
+
 /// A history spelled by bytes. Whatever the bytes, and never longer than `LONGEST`.
 pub fn decode(data: &[u8]) -> Vec<Op> {
     const LONGEST: usize = 250;
@@ -142,7 +160,8 @@ impl Bytes<'_> {
             1 => Op::RemoveOwner { owner: self.owner() },
             2..=4 => {
                 let (owner, limit) = (self.owner(), self.limit());
-                Op::UpsertLimit { owner, limit, definition: self.definition() }
+                let (definition, enforcement) = self.definition();
+                Op::UpsertLimit { owner, limit, definition, enforcement }
             }
             5 => Op::RemoveLimit { limit: self.limit() },
             6 => Op::Peek { owners: self.some_owners(), estimate: self.amounts() },
@@ -230,8 +249,10 @@ impl Bytes<'_> {
         there.then_some(part)
     }
 
-    fn definition(&mut self) -> Definition {
-        match self.byte() % 3 {
+    fn definition(&mut self) -> (Definition, Enforcement) {
+        let byte = self.byte();
+        let enforcement = Enforcement::ALL[usize::from(byte / 3 % 3)];
+        let definition = match byte % 3 {
             0 => Definition::Budget {
                 limit: self.some_limit().map(|limit| limit.min(SETTLED_MAX)),
                 period: self.period(),
@@ -244,7 +265,8 @@ impl Bytes<'_> {
                 thresholds: self.below(THRESHOLDS.len()),
             },
             _ => Definition::Concurrency { limit: self.amount() },
-        }
+        };
+        (definition, enforcement)
     }
 
     /// A length of time whose size is drawn first: from nanoseconds to years.

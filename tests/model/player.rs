@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Concurrency, Decision, Denied, Engine, Event, EventKind, Lasts, Limit, LimitError,
-    LimitId, LimitUsage, ManualClock, Money, OperatorError, OwnerId, Peek, Period, RateLimit,
-    Reservation, ResetOutcome, Retry, Route, Settlement, State, StateError, Subscription,
-    Timestamp, TokenWeights, TopologyError, UnknownOwner, Usage,
+    Budget, Concurrency, Decision, Denied, Enforcement, Engine, Event, EventKind, Lasts, Limit,
+    LimitError, LimitId, LimitUsage, ManualClock, Money, OperatorError, OwnerId, Peek, Period,
+    RateLimit, Reservation, ResetOutcome, Retry, Route, Settlement, State, StateError,
+    Subscription, Timestamp, TokenWeights, TopologyError, UnknownOwner, Usage,
 };
 
 use super::operations::{
-    Amounts, Definition, LIMITS, OWNERS, Op, PERIODS, Part, Step, THRESHOLDS, WEIGHTS, decode,
+    Amounts, BEGINNING, Definition, LIMITS, OWNERS, Op, PERIODS, Part, Step, THRESHOLDS, WEIGHTS,
+    decode,
 };
 use super::reference::{Answer, Bound, Ending, Later, Outcome, Owner, Reference, View, What};
 use super::steering::{Document, Done, Kept, KeptCounter, Refusal};
@@ -95,7 +96,7 @@ fn usage(amounts: &Amounts) -> Usage {
     }
 }
 
-fn define(definition: &Definition) -> Limit {
+fn define(definition: &Definition, enforcement: Enforcement) -> Limit {
     match *definition {
         Definition::Budget { limit, period: number, thresholds } => {
             let budget = match limit {
@@ -103,14 +104,18 @@ fn define(definition: &Definition) -> Limit {
                 Some(nanos) => Budget::new(money(nanos), period(number)),
                 None => Budget::uncapped(period(number)),
             };
-            budget.thresholds(THRESHOLDS[usize::from(thresholds)]).into()
+            let budget = budget.thresholds(THRESHOLDS[usize::from(thresholds)]);
+            budget.enforcement(enforcement).into()
         }
         Definition::RateLimit { tokens, requests, weights, thresholds } => {
             rate_limit(tokens, requests, weights)
                 .thresholds(THRESHOLDS[usize::from(thresholds)])
+                .enforcement(enforcement)
                 .into()
         }
-        Definition::Concurrency { limit } => Concurrency::new(limit).into(),
+        Definition::Concurrency { limit } => {
+            Concurrency::new(limit).enforcement(enforcement).into()
+        }
     }
 }
 
@@ -140,30 +145,16 @@ impl Stage {
 
     /// A small world to begin with: a key in a team in an organisation, a model, their pair.
     fn set_up(&mut self) {
-        let rate = |tokens, requests| Definition::RateLimit {
-            tokens: Some((Some(tokens), 1)),
-            requests: Some((Some(requests), 2)),
-            weights: 0,
-            thresholds: 2,
-        };
         let mut ops: Vec<Op> = [(4, vec![]), (3, vec![4]), (0, vec![3]), (1, vec![3])]
             .into_iter()
             .chain([(5, vec![]), (6, vec![])])
             .map(|(owner, parents)| Op::UpsertOwner { owner, parents })
             .collect();
-        let budget =
-            |limit, period| Definition::Budget { limit: Some(limit), period, thresholds: 1 };
-        let limits = [
-            (0, budget(60, 1)),
-            (3, rate(90, 8)),
-            (4, Definition::Concurrency { limit: 5 }),
-            (6, rate(70, 6)),
-            (5, budget(100, 5)),
-        ];
-        ops.extend((0..).zip(limits).map(|(limit, (owner, definition))| Op::UpsertLimit {
+        ops.extend(BEGINNING.map(|(owner, limit, definition)| Op::UpsertLimit {
             owner,
             limit,
             definition,
+            enforcement: Enforcement::Hard,
         }));
         for op in &ops {
             let said = self.step(op);
@@ -221,10 +212,11 @@ impl Stage {
                     |entry: &usize| (reference.entries[*entry].limit, reference.views(*entry));
                 said(last, entries.map(|entries| entries.iter().map(views).collect::<Vec<_>>()))
             }
-            Op::UpsertLimit { owner: of, limit: id, ref definition } => {
-                let done = engine.upsert_limit(&owner(of), &limit(id), define(definition));
+            Op::UpsertLimit { owner: of, limit: id, ref definition, enforcement } => {
+                let limit_of = define(definition, enforcement);
+                let done = engine.upsert_limit(&owner(of), &limit(id), limit_of);
                 let done = done.map_err(topology_refusal);
-                said(done, reference.upsert_limit(of, id, *definition))
+                said(done, reference.upsert_limit(of, id, *definition, enforcement))
             }
             Op::RemoveLimit { limit: id } => {
                 let last = engine.remove_limit(&limit(id)).map_err(topology_refusal);
@@ -424,8 +416,9 @@ impl Stage {
             fresh.step(&Op::UpsertOwner { owner, parents });
             for entry in entries {
                 let entry = &self.reference.entries[entry];
-                let (limit, definition) = (entry.limit, entry.definition);
-                fresh.step(&Op::UpsertLimit { owner, limit, definition });
+                let (limit, definition, enforcement) =
+                    (entry.limit, entry.definition, entry.enforcement);
+                fresh.step(&Op::UpsertLimit { owner, limit, definition, enforcement });
             }
         }
         let documents = std::mem::take(&mut self.documents);
@@ -458,6 +451,7 @@ impl Stage {
 /// A reading in the reference's words.
 fn seen(usage: &LimitUsage) -> (u8, Vec<View>) {
     let views = usage.counters.iter().map(|counter| View {
+        enforcement: usage.enforcement,
         dimension: counter.dimension,
         settled: counter.settled,
         held: counter.held,
@@ -475,6 +469,9 @@ fn happened(event: &Event) -> super::reference::Event {
             What::Threshold { percent, settled, limit }
         }
         EventKind::Exhausted { settled, held, limit } => What::Exhausted { settled, held, limit },
+        EventKind::Passed { requested, settled, held, limit } => {
+            What::Passed { requested, settled, held, limit }
+        }
         EventKind::WindowClosed { window, total, held } => {
             What::Closed { start: window.start.as_nanos(), end: window.end.as_nanos(), total, held }
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use tollkeeper::{Dimension, LimitKind, Period, Timestamp};
+use tollkeeper::{Dimension, Enforcement, LimitKind, Period, Timestamp};
 
 use super::operations::{
     Amounts, Definition, HELD_MAX, OWNERS, PERIODS, SETTLED_MAX, THRESHOLDS, WEIGHTS,
@@ -49,6 +49,7 @@ pub struct Entry {
     pub owner: u8,
     pub kind: LimitKind,
     pub definition: Definition,
+    pub enforcement: Enforcement,
     pub anchor: u64,
     pub counters: [Counter; 2],
 }
@@ -116,6 +117,7 @@ pub struct Event {
 pub enum What {
     Threshold { percent: u8, settled: u64, limit: u64 },
     Exhausted { settled: u64, held: u64, limit: u64 },
+    Passed { requested: u64, settled: u64, held: u64, limit: u64 },
     Closed { start: u64, end: u64, total: u64, held: u64 },
     Reset { start: u64, end: u64 },
     Uncertain { amount: u64 },
@@ -124,6 +126,7 @@ pub enum What {
 /// What a counter reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
+    pub enforcement: Enforcement,
     pub dimension: Dimension,
     pub settled: u64,
     pub held: u64,
@@ -284,7 +287,9 @@ impl Reference {
     pub fn view(&self, slot: (usize, usize)) -> Option<View> {
         let counter = self.counter(slot);
         let rule = counter.rule.as_ref()?;
+        let enforcement = self.entries[slot.0].enforcement;
         let view = |generation, start, end, settled: u128, held: u128| View {
+            enforcement,
             dimension: rule.dimension,
             settled: narrow(settled),
             held: narrow(held),
@@ -415,10 +420,12 @@ impl Reference {
         Some(Answer::Unknown(*first))
     }
 
-    /// The counter as a reason for a denial, if the amount does not fit under it.
+    /// The counter as a reason for a denial, if the amount does not fit under it. One that is not
+    /// hard is a reason only for amounts that cannot be counted.
     fn bound(&self, slot: (usize, usize), requested: u128) -> Option<Bound> {
         let view = self.view(slot)?;
-        let limit = view.limit.map(u128::from);
+        let hard = view.enforcement == Enforcement::Hard;
+        let limit = view.limit.map(u128::from).filter(|_| hard);
         let full = refusal(limit, view.settled.into(), view.held.into(), requested)?;
         let entry = &self.entries[slot.0];
         let retry = match full {
@@ -426,7 +433,8 @@ impl Reference {
             false => Later::OnRelease,
             true => self.later(slot, &view, requested),
         };
-        let View { dimension, settled, held, limit, start, end, .. } = view;
+        let View { dimension, settled, held, start, end, .. } = view;
+        let limit = view.limit.filter(|_| hard);
         Some(Bound {
             limit: entry.limit,
             owner: entry.owner,
@@ -494,31 +502,39 @@ impl Reference {
         if bounds.is_empty() { Answer::Admitted } else { Answer::Denied(bounds) }
     }
 
-    /// Notes that a request was refused by this counter: the limit is exhausted, unless the request
-    /// is too large for an empty window too.
-    fn refused(&mut self, slot: (usize, usize), amount: u128) {
-        let view = self.view(slot).expect("it refused");
-        let limit = view.limit.map(u128::from);
-        let full = refusal(limit, view.settled.into(), view.held.into(), amount) == Some(true);
-        if full && limit.is_some_and(|limit| amount.max(1) <= limit) {
-            let limit = view.limit.expect("what is unlimited is not full");
-            let what = What::Exhausted { settled: view.settled, held: view.held, limit };
-            self.ring(slot, Bell::Exhausted, what);
+    /// Notes whether an amount does not fit under this counter: the limit is exhausted, unless the
+    /// amount is too large for an empty window too. Says what there is to say of it if the request
+    /// is admitted.
+    fn full(&mut self, slot: (usize, usize), amount: u128) -> Option<What> {
+        let View { settled, held, limit, .. } = self.view(slot).expect("it was asked");
+        let most = limit.map(u128::from);
+        if refusal(most, settled.into(), held.into(), amount) != Some(true) {
+            return None;
         }
+        let limit = limit.expect("what is unlimited is not full");
+        if most.is_some_and(|most| amount.max(1) <= most) {
+            self.ring(slot, Bell::Exhausted, What::Exhausted { settled, held, limit });
+        }
+        Some(What::Passed { requested: narrow(amount), settled, held, limit })
     }
 
     /// Asks each of these for its amount, in order. What each would hold, or who refused first.
     fn ask(&mut self, asked: &[((usize, usize), Option<u128>)]) -> Asked {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut passed) = (Vec::new(), Vec::new());
         for &(slot, amount) in asked {
             self.roll(slot.0);
             let there = self.counter(slot).rule.is_some();
             let Some(amount) = amount.filter(|_| there) else { continue };
-            if self.bound(slot, amount).is_some() {
-                self.refused(slot, amount);
+            let (bound, full) = (self.bound(slot, amount), self.full(slot, amount));
+            if bound.is_some() {
                 return Err(slot);
             }
-            pieces.push(Piece { slot, generation: self.counter(slot).generation, amount });
+            let generation = self.counter(slot).generation;
+            pieces.push(Piece { slot, generation, amount });
+            passed.extend(full.map(|what| (slot, generation, what)));
+        }
+        for (slot, generation, what) in passed {
+            self.event(slot, generation, what);
         }
         Ok(pieces)
     }
@@ -560,7 +576,10 @@ impl Reference {
         let before = self.counter(slot).settled;
         let after = (before + amount).min(SETTLED_MAX.into());
         self.counter_mut(slot).settled = after;
-        self.sound(slot);
+        // A total that has not risen calls for nothing, not even where the limit is zero.
+        if amount > 0 {
+            self.sound(slot);
+        }
         let counter = self.counter(slot);
         let committed = after + self.held(slot, counter.generation);
         let limit = counter.limit(counter.start);

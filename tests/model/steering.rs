@@ -1,6 +1,6 @@
 //! What operators do to the reference: owners, limits, resets, grants, documents.
 
-use tollkeeper::{Dimension, LimitKind, Upserted};
+use tollkeeper::{Dimension, Enforcement, LimitKind, Upserted};
 
 use super::operations::{Definition, OWNERS, SETTLED_MAX};
 use super::reference::{Counter, Entry, NEVER, Owner, Reference, View, What};
@@ -116,6 +116,7 @@ impl Reference {
         owner: u8,
         limit: u8,
         definition: Definition,
+        enforcement: Enforcement,
     ) -> Result<Upserted, Refusal> {
         let rules = definition.rules();
         if rules.iter().all(Option::is_none) {
@@ -135,14 +136,15 @@ impl Reference {
             if found.kind != definition.kind() {
                 return Err(Refusal::KindChanged(found.kind));
             }
-            return Ok(self.redefine(entry, definition));
+            return Ok(self.redefine(entry, definition, enforcement));
         }
         let (now, kind) = (self.now, definition.kind());
         let counters = rules.map(|rule| {
             let (start, end) = rule.as_ref().map_or((now, now), |rule| rule.window(now, now));
             Counter { rule, start, end, ..Counter::default() }
         });
-        self.entries.push(Entry { limit, owner, kind, definition, anchor: now, counters });
+        let anchor = now;
+        self.entries.push(Entry { limit, owner, kind, definition, enforcement, anchor, counters });
         self.limits.insert(limit, self.entries.len() - 1);
         let owner = self.owners.get_mut(&owner).expect("it was there just now");
         owner.entries.push(self.entries.len() - 1);
@@ -150,9 +152,15 @@ impl Reference {
     }
 
     /// Another definition for a limit that exists: usage stays.
-    fn redefine(&mut self, entry: usize, definition: Definition) -> Upserted {
+    fn redefine(
+        &mut self,
+        entry: usize,
+        definition: Definition,
+        enforcement: Enforcement,
+    ) -> Upserted {
         self.roll(entry);
-        if self.entries[entry].definition == definition {
+        let before = std::mem::replace(&mut self.entries[entry].enforcement, enforcement);
+        if self.entries[entry].definition == definition && before == enforcement {
             return Upserted::Unchanged;
         }
         let anchor = self.entries[entry].anchor;

@@ -5,11 +5,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use tollkeeper::Dimension;
+use tollkeeper::{Dimension, Enforcement};
 
 use super::operations::{
-    ABSURD, Amounts, Definition, LIMITS, OWNERS, Op, PERIODS, Part, SETTLED_MAX, Step, THRESHOLDS,
-    WEIGHTS,
+    ABSURD, Amounts, BEGINNING, Definition, LIMITS, OWNERS, Op, PERIODS, Part, SETTLED_MAX, Step,
+    THRESHOLDS, WEIGHTS,
 };
 
 /// A history of at most `longest` steps.
@@ -78,6 +78,11 @@ fn definition() -> impl Strategy<Value = Definition> {
     prop_oneof![3 => budget, 4 => rate_limit, 1 => concurrency]
 }
 
+/// Mostly hard.
+fn enforcement() -> impl Strategy<Value = Enforcement> + Clone {
+    select(vec![Enforcement::Hard, Enforcement::Hard, Enforcement::Soft, Enforcement::Shadow])
+}
+
 /// From nanoseconds to years.
 fn length() -> impl Strategy<Value = u64> {
     (0..=55u32, 1..=255u64).prop_map(|(shift, n)| n << shift)
@@ -134,21 +139,35 @@ fn topology() -> impl Strategy<Value = Op> {
         2 => (owner(), vec(owner(), 0..=2))
             .prop_map(|(owner, parents)| Op::UpsertOwner { owner, parents }),
         1 => owner().prop_map(|owner| Op::RemoveOwner { owner }),
-        8 => (owner(), limit(), definition())
-            .prop_map(|(owner, limit, definition)| Op::UpsertLimit { owner, limit, definition }),
+        8 => (owner(), limit(), definition(), enforcement()).prop_map(
+            |(owner, limit, definition, enforcement)| Op::UpsertLimit {
+                owner,
+                limit,
+                definition,
+                enforcement,
+            }
+        ),
         // With its owner and its kind, so that it is accepted.
-        4 => (select(vec![(0, 0), (5, 4)]), money(), number(PERIODS.len()), 0..5u8).prop_map(
-            |((owner, limit), most, period, thresholds)| Op::UpsertLimit {
+        4 => (select(vec![(0, 0), (5, 4)]), money(), number(PERIODS.len()), 0..5u8, enforcement())
+            .prop_map(|((owner, limit), most, period, thresholds, enforcement)| Op::UpsertLimit {
                 owner,
                 limit,
                 definition: Definition::Budget { limit: Some(most), period, thresholds },
+                enforcement,
+            }),
+        6 => (select(vec![(3, 1), (6, 3)]), part(), part(), 0..3u8, 0..5u8, enforcement()).prop_map(
+            |((owner, limit), tokens, requests, weights, thresholds, enforcement)| {
+                let definition = Definition::RateLimit { tokens, requests, weights, thresholds };
+                Op::UpsertLimit { owner, limit, definition, enforcement }
             }
         ),
-        6 => (select(vec![(3, 1), (6, 3)]), part(), part(), 0..3u8, 0..5u8).prop_map(
-            |((owner, limit), tokens, requests, weights, thresholds)| Op::UpsertLimit {
+        // One that the small world begins with, as it is there.
+        3 => (select(BEGINNING.to_vec()), enforcement()).prop_map(
+            |((owner, limit, definition), enforcement)| Op::UpsertLimit {
                 owner,
                 limit,
-                definition: Definition::RateLimit { tokens, requests, weights, thresholds },
+                definition,
+                enforcement,
             }
         ),
         1 => limit().prop_map(|limit| Op::RemoveLimit { limit }),

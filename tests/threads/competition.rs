@@ -3,7 +3,9 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tollkeeper::{Budget, Concurrency, Limit, RateLimit, Reservation, Usage};
+use tollkeeper::{
+    Budget, Concurrency, Enforcement, EventKind, Limit, RateLimit, Reservation, Usage,
+};
 
 use crate::kit::*;
 use crate::on_threads;
@@ -53,6 +55,35 @@ fn exactly_the_limit_is_admitted_whatever_it_counts() {
             drop(taken);
             assert_eq!(kit.counts("l"), (0, 0));
         }
+    }
+}
+
+/// All are admitted by a limit that is not hard, and exactly those are reported that a hard one
+/// would have denied.
+#[test]
+fn all_are_admitted_past_a_soft_limit_and_those_above_it_reported() {
+    const LIMIT: u64 = 500;
+    let soft: [Limit; 3] = [
+        Budget::new(nanos(LIMIT), per("1m")).enforcement(Enforcement::Soft).into(),
+        RateLimit::new().tokens(LIMIT, per("1m")).enforcement(Enforcement::Shadow).into(),
+        Concurrency::new(LIMIT).enforcement(Enforcement::Soft).into(),
+    ];
+    for definition in soft {
+        let kit = kit();
+        kit.limit("key:k", "l", definition);
+        let taken = take_all(&kit, LIMIT, |_| "key:k".into());
+        let all = (LIMIT + 1) * THREADS as u64;
+        assert_eq!(taken.iter().map(Vec::len).sum::<usize>() as u64, all);
+        assert_eq!(kit.counts("l"), (0, all));
+        let held = |event: tollkeeper::Event| match event.what {
+            EventKind::Passed { held, .. } => Some(held),
+            _ => None,
+        };
+        let mut seen: Vec<u64> = kit.happened().into_iter().filter_map(held).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (LIMIT..all).collect::<Vec<_>>(), "each of what it found");
+        drop(taken);
+        assert_eq!(kit.counts("l"), (0, 0));
     }
 }
 

@@ -1,0 +1,158 @@
+//! How much is sent to a model, counted in one pass over the text of it, without a copy.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::members::Key;
+
+/// What some part of a request holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The bytes of its strings, decoded.
+    pub(super) bytes: u64,
+    /// Its numbers: in an array of tokens each is one.
+    pub(super) numbers: u64,
+    /// Images, recordings and files.
+    pub(super) media: u64,
+    /// Whether it refers to what is not in it.
+    pub(super) has_reference: bool,
+}
+
+/// The members of parts of a message that hold a medium, itself or by reference. What is in them
+/// is not text.
+const MEDIA: &[&str] = &[
+    "image_url",
+    "input_audio",
+    "audio_url",
+    "video_url",
+    "audio",
+    "file",
+    "file_data",
+    "file_id",
+    "file_url",
+    // What an image generator has answered.
+    "result",
+];
+
+/// Reads the content of a JSON text.
+///
+/// # Errors
+///
+/// For what is no JSON, and for what is nested more than some hundred levels deep.
+pub(super) fn content(text: &str) -> Result<Content, serde_json::Error> {
+    let mut content = Content::default();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    Counting { content: &mut content, is_type: false }.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(content)
+}
+
+/// How many inputs a JSON text is. An array has as many as it has strings, arrays and objects; an
+/// array of numbers is one input of tokens, and so is whatever is no array.
+///
+/// # Errors
+///
+/// For what is no JSON.
+pub(super) fn inputs(text: &str) -> Result<u64, serde_json::Error> {
+    if !text.starts_with('[') {
+        return Ok(1);
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let inputs = reader.deserialize_seq(Inputs)?;
+    reader.end()?;
+    Ok(inputs.max(1))
+}
+
+struct Inputs;
+
+impl<'de> Visitor<'de> for Inputs {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<u64, A::Error> {
+        let mut inputs = 0;
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            inputs += u64::from(item.get().starts_with(['"', '[', '{']));
+        }
+        Ok(inputs)
+    }
+}
+
+/// Adds what it reads.
+struct Counting<'c> {
+    content: &'c mut Content,
+    /// Whether it is the value of `type`.
+    is_type: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Counting<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Counting<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.content.bytes += text.len() as u64;
+        self.content.has_reference |= self.is_type && text == "item_reference";
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.content.numbers += 1;
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.content.numbers += 1;
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.content.numbers += 1;
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let content = self.content;
+        while items.next_element_seed(Counting { content, is_type: false })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let content = self.content;
+        while let Some(Key(key)) = members.next_key()? {
+            if MEDIA.contains(&&*key) {
+                let medium: Option<IgnoredAny> = members.next_value()?;
+                content.media += u64::from(medium.is_some());
+            } else {
+                members.next_value_seed(Counting { content, is_type: key == "type" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
