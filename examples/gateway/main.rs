@@ -15,21 +15,21 @@
 mod admin;
 mod books;
 mod callers;
-mod cli;
-mod config;
+pub mod cli;
+pub mod config;
 mod front;
-mod house;
+pub mod house;
 mod keys;
 mod news;
 mod place;
 mod proxy;
-mod run;
+pub mod run;
 mod server;
 mod slow;
 mod switches;
 mod tasks;
 mod upstream;
-mod welcome;
+pub mod welcome;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
