@@ -7,6 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::engine::Denied;
+
 /// An answer of the gateway itself: a status, fields, and an error in the shape that
 /// OpenAI-compatible clients read.
 ///
@@ -36,6 +38,7 @@ pub struct Refusal {
     pub(super) param: Option<Cow<'static, str>>,
     pub(super) message: String,
     pub(super) headers: HeaderMap,
+    denied: Option<Denied>,
 }
 
 /// What clients read.
@@ -66,6 +69,7 @@ impl Refusal {
             param: None,
             message: message.into(),
             headers: HeaderMap::new(),
+            denied: None,
         }
     }
 
@@ -81,6 +85,12 @@ impl Refusal {
         self
     }
 
+    /// The denial that it tells, for the service around the layer.
+    pub(super) fn denied(mut self, denied: &Denied) -> Self {
+        self.denied = Some(denied.clone());
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -92,7 +102,8 @@ impl Refusal {
         &mut self.headers
     }
 
-    /// The answer as it goes out. The message may be any text.
+    /// The answer as it goes out. The message may be any text. Of a request that limits denied, the
+    /// [`Denied`] is in the extensions: what clients are not told, for the gateway's own log.
     pub fn into_response(self) -> Response<Bytes> {
         let (message, r#type, code) = (&*self.message, &*self.kind, &*self.code);
         let error = Error { message, r#type, param: self.param.as_deref(), code };
@@ -103,6 +114,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(denied) = self.denied {
+            response.extensions_mut().insert(denied);
+        }
         response
     }
 }
