@@ -221,6 +221,7 @@ async fn the_gateway_is_shown_as_its_engine_has_it_after_real_requests() {
     let slow = |options: &mut gateway::cli::Serve| options.piece_ms = 200;
     let gateway = Gateway::start_with(Place::new(&long), slow).await;
     let engine = &gateway.running.house.engine;
+    browser.screen(1280, 900, 1, "dark").await;
     let url = format!("http://{}/status", gateway.running.admin_address);
     browser.client.goto(&url).await.expect("the page opens");
     browser.type_token("not-the-token").await;
