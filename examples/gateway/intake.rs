@@ -1,5 +1,5 @@
-//! The bodies of requests on their way in: bounded in time, however they trickle, and in what all of
-//! them together take of the memory.
+//! The bodies of requests on their way in: bounded in time, however they trickle, and in what all
+//! of them together take of the memory.
 
 use std::future::Future;
 use std::io;

@@ -5,7 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tollkeeper::{Filter, Posting, RecordId, StoreError, Stored, Timestamp, UsageRecord};
+use tollkeeper::{Filter, LimitId, Posting, RecordId, StoreError, Stored, Timestamp, UsageRecord};
 
 use super::super::house::House;
 use super::usage::{dimension_name, money, window};
@@ -47,10 +47,9 @@ pub async fn records(
     if !(1..=MOST).contains(&most) {
         return Err(Problem::bad(format!("max is {most}; accepted: 1 to {MOST}")));
     }
-    let mut filter = Filter::default();
-    filter.owner = asked.owner.map(|text| text.parse()).transpose().map_err(Problem::bad)?;
-    let limit = asked.limit.map(|text| tollkeeper::LimitId::new(&text));
-    filter.limit = limit.transpose().map_err(Problem::bad)?;
+    let owner = asked.owner.map(|text| text.parse()).transpose().map_err(Problem::bad)?;
+    let limit = asked.limit.map(|text| LimitId::new(&text)).transpose().map_err(Problem::bad)?;
+    let filter = Filter { owner, limit, ..Filter::default() };
     let since = asked.since.map(|text| Timestamp::parse_rfc3339(&text));
     let since = since.transpose().map_err(Problem::bad)?.unwrap_or(Timestamp::UNIX_EPOCH);
     let after = asked.after.map(|text| text.parse()).transpose().map_err(Problem::bad)?;
