@@ -15,6 +15,8 @@ mod gateway;
 
 #[path = "gateway/admin.rs"]
 mod admin;
+#[path = "gateway/blabbing.rs"]
+mod blabbing;
 #[path = "gateway/clients.rs"]
 mod clients;
 #[path = "gateway/commands.rs"]

@@ -6,12 +6,13 @@ use crate::gateway::keys::Hash;
 use crate::kit::{ALICE, Gateway, Place, TRIAL};
 use crate::process::Process;
 
+const CAROL: &str = "tk-test-carol-77aa0f1e5b3c9d24";
 const RATE: &str = "requests = \"2/10000d\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_is_in_force_at_once_and_usage_stays() {
     let gateway = Gateway::start(&[]).await;
-    let new = "tk-test-carol-77aa0f1e5b3c9d24";
+    let new = CAROL;
     assert_eq!(gateway.client.chat(new).await.status, StatusCode::UNAUTHORIZED);
     while gateway.client.chat(TRIAL).await.status == StatusCode::OK {}
     gateway.nothing_is_held().await;
@@ -37,7 +38,7 @@ async fn what_changes_is_in_force_at_once_and_usage_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_changes_nothing_and_says_why_and_where() {
     let gateway = Gateway::start(&[]).await;
-    let carol = "tk-test-carol-77aa0f1e5b3c9d24";
+    let carol = CAROL;
     let carol = Hash::of_key(carol).expect("it is a key").to_hex();
     let alice = Hash::of_key(ALICE).expect("it is a key").to_hex();
     let sample = std::fs::read_to_string(gateway.place.config()).expect("it is there");
@@ -93,7 +94,10 @@ async fn a_limit_of_another_kind_is_refused_by_the_engine_with_its_line() {
         "concurrency = [{ id = \"alice-in-flight\", limit = 64 }]",
         "budgets = [{ id = \"alice-in-flight\", limit = \"$1\", period = \"1d\" }]",
     );
-    gateway.place.write(&[(from, to)]);
+    // It has another key, too, which must not come in.
+    let alice = Hash::of_key(ALICE).expect("it is a key").to_hex();
+    let other = Hash::of_key(CAROL).expect("it is a key").to_hex();
+    gateway.place.write(&[(from, to), (&alice, &other)]);
     let text = std::fs::read_to_string(gateway.place.config()).expect("it is there");
     let line = text[..text.find(to).expect("it is there")].matches('\n').count() + 1;
     let answer = gateway.client.admin(Method::POST, "/admin/reload", None).await;
@@ -113,7 +117,7 @@ async fn a_signal_reads_it_again() {
     let mut process = Process::start(&place, &[], &[]);
     process.caller.chat(ALICE).await.ok();
     let alice = Hash::of_key(ALICE).expect("it is a key").to_hex();
-    let other = Hash::of_key("tk-test-carol-77aa0f1e5b3c9d24").expect("it is a key").to_hex();
+    let other = Hash::of_key(CAROL).expect("it is a key").to_hex();
 
     place.write(&[(RATE, "requests = \"2/x\""), (&alice, &other)]);
     process.signal("HUP");

@@ -2,59 +2,14 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, Method, StatusCode};
-use tokio::net::TcpListener;
-
+use crate::blabbing::Blabbing;
 use crate::gateway::keys::{Hash, Keys};
 use crate::kit::{ADMIN, ALICE, Answer, Caller, Gateway, Place, TRIAL, chat, read};
 use crate::process::Process;
+use http::{Method, StatusCode};
 
 const CREDENTIAL: &str = "up-secret-3f9d2b7a6c5e4810";
-
-/// An upstream that tells all that it is told: in an error's fields and body.
-struct Blabbing {
-    address: std::net::SocketAddr,
-    heard: Arc<Mutex<Vec<HeaderMap>>>,
-}
-
-impl Blabbing {
-    async fn start() -> Blabbing {
-        use axum::extract::{Path, State};
-        use axum::response::IntoResponse;
-
-        type Heard = Arc<Mutex<Vec<HeaderMap>>>;
-        async fn tell(
-            State(heard): State<Heard>,
-            Path(_): Path<String>,
-            uri: http::Uri,
-            headers: HeaderMap,
-        ) -> axum::response::Response {
-            let field = headers.get("authorization").cloned();
-            let text = format!("{headers:?} {field:?}");
-            heard.lock().expect("nobody panics").push(headers);
-            let code = uri.query().and_then(|query| query.parse::<u16>().ok()).unwrap_or(200);
-            let status = StatusCode::from_u16(code).expect("it is a status");
-            let mut response = (status, text).into_response();
-            if let Some(field) = field {
-                response.headers_mut().insert("x-you-said", field);
-            }
-            let fields = response.headers_mut();
-            fields.insert("set-cookie", "a=b".parse().expect("it is a value"));
-            fields.insert("connection", "x-hop".parse().expect("it is a value"));
-            fields.insert("x-hop", "1".parse().expect("it is a value"));
-            response
-        }
-        let heard = Heard::default();
-        let router = axum::Router::new().route("/{*path}", axum::routing::any(tell));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-        let address = listener.local_addr().expect("it has one");
-        let router = router.with_state(Arc::clone(&heard));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Blabbing { address, heard }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_upstreams_key_is_in_no_answer_and_no_log_nor_are_the_clients() {
@@ -122,6 +77,14 @@ fn what_is_shown_for_debugging_has_no_hash_and_no_key() {
     assert_eq!(format!("{hash:?} {keys:?}"), "Hash(..) Keys(1)");
     assert_eq!(keys.owner(ALICE.as_bytes()).map(|owner| owner.as_str()), Some("key:alice"));
     assert!(keys.owner(&ALICE.as_bytes()[1..]).is_none());
+
+    // One whose hash begins alike is another one.
+    let (begin, _) = hex.split_at(16);
+    let alike = serde_json::from_value(format!("{begin}{}", "0".repeat(48)).into());
+    let mut keys = Keys::default();
+    assert!(keys.add(alike.expect("it is a hash"), "key:bob".parse().expect("it is an owner")));
+    assert_eq!(keys.owner(ALICE.as_bytes()), None);
+
     let rules = crate::gateway::config::read(crate::gateway::config::SAMPLE).expect("it is right");
     let shown = format!("{:?} {:?}", rules.rules, rules.fixed);
     assert!(!shown.contains(&hex) && !shown.contains(&Hash::of(ADMIN.as_bytes()).to_hex()));
