@@ -228,12 +228,14 @@ impl Engine {
 
     /// Holds an estimate on every limit of the route, or on none.
     ///
-    /// An estimate of nothing still asks: an exhausted limit denies it.
+    /// An estimate of nothing still asks: an exhausted limit denies it. A limit that is
+    /// [soft or shadow](crate::Enforcement) denies only what it could not count (more than 2^50 - 1
+    /// held at one time), and reports what passes it.
     ///
     /// # Consistency
     ///
-    /// No limit is passed at any moment (L5). A request may be denied because of a hold of another
-    /// one that is itself denied further along its route and takes its hold back.
+    /// No hard limit is passed at any moment (L5). A request may be denied because of a hold of
+    /// another one that is itself denied further along its route and takes its hold back.
     ///
     /// # Cost
     ///
@@ -241,7 +243,9 @@ impl Engine {
     /// one or two cache lines and one compare-and-swap. Lock-free. The exact time is read when a
     /// window ends or soon will, something does not fit, or a notice may be due. Allocates when it
     /// denies, when a window ends, and on routes of more than twenty-four counters or two ways to
-    /// weigh tokens.
+    /// weigh tokens. While a soft or shadow limit is full, every request takes the exact way
+    /// there, with the exact time, and tells every subscriber: a few times the usual cost of the
+    /// counter. The other counters of the route go the usual way.
     pub fn reserve(&self, route: &Route, estimate: &Usage) -> Decision {
         let route = route.resolved(&self.shared);
         match self.unknown(&route) {

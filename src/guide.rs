@@ -103,8 +103,8 @@
 //!
 //! # Denials
 //!
-//! A [`Denied`](crate::Denied) lists every counter that the request does not fit under, and when to
-//! ask again:
+//! A [`Denied`](crate::Denied) lists every counter that denies the request, and when to ask
+//! again:
 //!
 //! | [`Retry`](crate::Retry) | answer |
 //! |---|---|
@@ -112,6 +112,40 @@
 //! | `OnRelease` | 429: too many in flight |
 //! | `OnTopUp` | 402: prepaid credit is used up |
 //! | `Never` | 4xx: larger than the limit, or an unknown owner |
+//!
+//! # Soft and shadow limits
+//!
+//! Each limit says what it does with a request that does not fit: a hard one denies it, a
+//! [soft or a shadow](crate::Enforcement) one admits it and reports it. They count alike in every
+//! other respect. A soft limit is shown to clients, a shadow one to operators alone: put a new
+//! limit in force as a shadow, look at whom it would have denied, and make it hard.
+//!
+//! ```
+//! use tollkeeper::{Engine, Enforcement, EventKind, LimitId, OwnerId, RateLimit, Usage};
+//!
+//! let engine = Engine::new();
+//! let (key, id): (OwnerId, _) = ("key:k1".parse()?, LimitId::new("k1-rate")?);
+//! engine.upsert_owner(&key, &[])?;
+//! let limit = RateLimit::new().requests(2, "1h".parse()?);
+//! engine.upsert_limit(&key, &id, limit.clone().enforcement(Enforcement::Shadow))?;
+//!
+//! let events = engine.subscribe(1_024);
+//! let route = engine.route(&[key.clone()]);
+//! let request = Usage { requests: 1, ..Usage::default() };
+//! for _ in 0..3 {
+//!     let reservation = engine.reserve(&route, &request).into_result()?;
+//!     let _ = reservation.settle(&request);
+//! }
+//! let passed = |kind: &EventKind| matches!(kind, EventKind::Passed { settled: 2, limit: 2, .. });
+//! assert_eq!(events.drain().filter(|event| passed(&event.what)).count(), 1);
+//!
+//! // Usage stays, so it denies at once.
+//! engine.upsert_limit(&key, &id, limit)?;
+//! assert!(!engine.reserve(&route, &request).is_admitted());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In a document it is `enforcement = "shadow"` beside the limit's id.
 //!
 //! # Windows
 //!

@@ -94,8 +94,6 @@ mod sqlite;
 #[cfg(all(feature = "ledger", not(tollkeeper_loom)))]
 mod task;
 #[cfg(all(any(feature = "http", feature = "metrics", feature = "tracing"), not(tollkeeper_loom)))]
-// Until the layer reports by it.
-#[allow(dead_code, unused_imports)]
 mod telemetry;
 
 #[cfg(not(tollkeeper_loom))]

@@ -46,7 +46,10 @@ impl fmt::Display for LimitKind {
 }
 
 /// What a limit does with a request that does not fit under it. Whatever that is, it counts
-/// everything alike; so it may be changed at any time, and usage stays.
+/// everything alike, and gives the same notices; so it may be changed at any time, and usage stays.
+///
+/// One thing is always denied, because it could not be counted: more than 2^50 - 1 held on one
+/// counter at one time.
 ///
 /// ```
 /// use tollkeeper::{Decision, Enforcement, Engine, LimitId, OwnerId, RateLimit, Usage};

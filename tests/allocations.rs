@@ -5,7 +5,8 @@ mod kit;
 
 use kit::*;
 use tollkeeper::{
-    Budget, Concurrency, LimitId, OwnerId, Peek, RateLimit, Route, TokenWeights, Upserted, Usage,
+    Budget, Concurrency, Enforcement, EventKind, LimitId, OwnerId, Peek, RateLimit, Route,
+    TokenWeights, Upserted, Usage,
 };
 
 /// A kept route of five owners with a budget, tokens and requests each, and one slot in flight.
@@ -54,6 +55,27 @@ fn decisions_allocate_nothing() {
     assert_eq!(events, 0, "nothing was worth an event");
     // A subscriber's queue is allocated beforehand; the event itself holds two counted texts.
     assert_eq!(allocations(uncertain), 0, "reserve, dispatch and drop");
+}
+
+/// A limit that stays full and is not hard is passed by every request.
+#[test]
+fn passing_a_soft_limit_allocates_nothing() {
+    let kit = kit();
+    let rate = RateLimit::new().tokens(5, per("1h")).requests(1_000_000, per("1h"));
+    kit.limit("key:k", "budget", Budget::prepaid(nanos(1)).enforcement(Enforcement::Soft));
+    kit.limit("key:k", "rate", rate.enforcement(Enforcement::Shadow));
+    kit.limit("key:k", "in-flight", Concurrency::new(100));
+    let route = kit.route(&["key:k"]);
+    let used = Usage { input_tokens: 3, requests: 1, cost: nanos(5), ..Usage::default() };
+    let admit = || kit.engine.reserve(&route, &used).into_result().expect("nothing denies");
+    for _ in 0..3 {
+        drop(admit().settle(&used));
+    }
+    kit.events.drain().for_each(drop);
+    assert_eq!(allocations(|| drop(admit().settle(&used))), 0, "reserve and settle");
+    let passed = |event: tollkeeper::Event| matches!(event.what, EventKind::Passed { .. });
+    let told: Vec<bool> = kit.events.drain().map(passed).collect();
+    assert_eq!(told, [true; 4], "two counters, twice");
 }
 
 /// Up to as many counters, and ways to weigh tokens, as are kept in place: twenty-four and two.

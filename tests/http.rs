@@ -4,6 +4,8 @@
 //! after each nothing is held.
 #![cfg(feature = "http")]
 
+#[path = "http/bodies.rs"]
+mod bodies;
 #[path = "http/clients.rs"]
 mod clients;
 #[path = "http/handlers.rs"]

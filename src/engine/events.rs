@@ -72,7 +72,8 @@ pub enum EventKind {
     },
     /// A request, or an extension of one, was admitted that a hard limit would have denied: the
     /// limit's [`Enforcement`](crate::Enforcement) is soft or shadow. For each such request and
-    /// counter. Nothing is said of one that another limit of its route denied.
+    /// counter, so a limit that stays full fills a queue that nobody reads. Nothing is said of a
+    /// request that another limit of its route denied.
     Passed {
         /// What was asked for.
         requested: u64,

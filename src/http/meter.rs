@@ -75,6 +75,7 @@ pub(super) struct Meter {
     end: Option<End>,
 }
 
+#[allow(clippy::large_enum_variant)] // A meter is boxed as a whole.
 enum State {
     Open {
         fare: Fare,

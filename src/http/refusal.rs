@@ -37,8 +37,9 @@ pub struct Refusal {
     pub(super) kind: Cow<'static, str>,
     pub(super) param: Option<Cow<'static, str>>,
     pub(super) message: String,
-    pub(super) headers: HeaderMap,
-    denied: Option<Denied>,
+    /// Boxed: a `Result` with one is handed from function to function.
+    pub(super) headers: Box<HeaderMap>,
+    denied: Option<Box<Denied>>,
 }
 
 /// What clients read.
@@ -68,7 +69,7 @@ impl Refusal {
             kind: Cow::Borrowed("invalid_request_error"),
             param: None,
             message: message.into(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
             denied: None,
         }
     }
@@ -87,7 +88,7 @@ impl Refusal {
 
     /// The denial that it tells, for the service around the layer.
     pub(super) fn denied(mut self, denied: &Denied) -> Self {
-        self.denied = Some(denied.clone());
+        self.denied = Some(Box::new(denied.clone()));
         self
     }
 
@@ -110,12 +111,12 @@ impl Refusal {
         let body = serde_json::to_vec(&Body { error }).expect("texts are always JSON");
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(denied) = self.denied {
-            response.extensions_mut().insert(denied);
+            response.extensions_mut().insert(*denied);
         }
         response
     }

@@ -3,9 +3,12 @@
 //! Nothing is kept of a recorder: it may be installed at any time, and there may be one for each
 //! thread.
 
+#[cfg(feature = "http")]
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::counter;
+#[cfg(feature = "http")]
+use metrics::histogram;
 
 use super::names;
 #[cfg(feature = "http")]

@@ -12,6 +12,8 @@ pub(crate) const NO_OPERATION: &str = "unknown";
 /// What became of a request before its upstream was called. Each request is decided once, but one
 /// that costs nothing.
 #[derive(Clone, Copy, Debug)]
+// Who listens decides how much of it is told.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 pub(crate) enum Decided<'a> {
     /// It is let through.
     Admitted,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use metrics::with_local_recorder;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tollkeeper::{
-    Budget, Clock, Draft, Engine, Ledger, MemoryLedger, RateLimit, Telemetry, Timestamp, Usage,
+    Budget, Clock, Draft, Engine, Ledger, MemoryLedger, Peek, RateLimit, Telemetry, Timestamp,
+    Usage,
 };
 
 use crate::kit::{kit, nanos, per};
@@ -66,7 +67,7 @@ fn decisions_allocate_nothing_and_tell_nothing() {
         let reservation = kit.engine.reserve(&route, &used).into_result().expect("there is room");
         drop(reservation.settle(&used));
         drop(kit.engine.bump(&route, &used));
-        drop(kit.engine.peek(&route, &used));
+        assert_eq!(kit.engine.peek(&route, &used), Peek::WouldAdmit);
     };
     let asked = Asked::default();
     let told = Listener::new().hear(|| {
@@ -80,7 +81,9 @@ fn decisions_allocate_nothing_and_tell_nothing() {
     assert_eq!(asked.0.load(Ordering::Relaxed), 0);
     assert_eq!(told, []);
     // The recorder does hear what is told outside of decisions.
-    with_local_recorder(&asked, || drop(telemetry.turn(kit.engine.now())));
+    with_local_recorder(&asked, || {
+        telemetry.turn(kit.engine.now());
+    });
     assert!(asked.0.load(Ordering::Relaxed) > 0);
 }
 

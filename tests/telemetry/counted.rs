@@ -15,7 +15,9 @@ use crate::scene::{FORBIDDEN, Fault, Scene, draft, open, scene, usage};
 
 /// What is shown after one look at a ledger.
 fn look(scene: &Scene, telemetry: &mut Telemetry, listener: &Listener) -> Shown {
-    listener.hear(|| drop(telemetry.turn(scene.kit.engine.now())));
+    listener.hear(|| {
+        telemetry.turn(scene.kit.engine.now());
+    });
     listener.shown()
 }
 
@@ -279,7 +281,9 @@ fn described_are_as_many_as_there_are_names() {
     }
     let (scene, describing) = (scene(), Describing::default());
     let mut telemetry = Telemetry::new(&scene.ledger);
-    with_local_recorder(&describing, || drop(telemetry.turn(scene.kit.engine.now())));
+    with_local_recorder(&describing, || {
+        telemetry.turn(scene.kit.engine.now());
+    });
     let names = include_str!("../../src/telemetry/names.rs");
     let named = names.split('"').filter(|text| text.starts_with("tollkeeper_"));
     let named: BTreeSet<String> = named.map(str::to_owned).collect();

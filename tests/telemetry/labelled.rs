@@ -48,7 +48,9 @@ fn only_the_fullest_of_ten_thousand_limits_have_labels() {
     let mut now = Timestamp::from_secs(1_000);
     let mut turn = || {
         now = now + Duration::from_secs(5);
-        listener.hear(|| drop(telemetry.turn(now)));
+        listener.hear(|| {
+            telemetry.turn(now);
+        });
         listener.shown()
     };
     // Every round, twenty others become the fullest.
@@ -83,7 +85,9 @@ fn of_limits_that_are_as_full_always_the_same_have_labels() {
     let mut telemetry = Telemetry::new(&scene.ledger);
     let mut seen = BTreeSet::new();
     for round in 0..3 {
-        listener.hear(|| drop(telemetry.turn(Timestamp::from_secs(1_000 + 5 * round))));
+        listener.hear(|| {
+            telemetry.turn(Timestamp::from_secs(1_000 + 5 * round));
+        });
         seen.insert(labelled(&listener.shown()));
     }
     assert_eq!(seen.len(), 1);
@@ -110,7 +114,9 @@ fn values_of_a_limit_are_exact() {
     let listener = Listener::new();
     let mut telemetry = Telemetry::new(&scene.ledger);
     let mut look = |seconds| {
-        listener.hear(|| drop(telemetry.turn(Timestamp::from_secs(seconds))));
+        listener.hear(|| {
+            telemetry.turn(Timestamp::from_secs(seconds));
+        });
         listener.shown()
     };
     let shown = look(1_000);

@@ -27,7 +27,9 @@ fn events_of_limits_are_told_with_their_own_instants() {
     kit.engine.reset(&id("budget"), None).unwrap();
     kit.advance(minute());
     kit.engine.reset_expired();
-    let told = Listener::new().hear(|| drop(telemetry.turn(kit.engine.now())));
+    let told = Listener::new().hear(|| {
+        telemetry.turn(kit.engine.now());
+    });
 
     let money = "limit=budget owner=key:k dimension=money";
     let at = |second| format!("at=2026-03-01T00:00:0{second}Z");
@@ -70,7 +72,9 @@ fn a_store_in_trouble_is_told_once_and_again_when_it_is_over() {
     let (mut scene, listener) = (scene(), Listener::new());
     let mut telemetry = Telemetry::new(&scene.ledger);
     let look = |telemetry: &mut Telemetry, scene: &crate::scene::Scene| {
-        listener.hear(|| drop(telemetry.turn(scene.kit.clock.advance(5 * second()))))
+        listener.hear(|| {
+            telemetry.turn(scene.kit.clock.advance(5 * second()));
+        })
     };
     assert_eq!(look(&mut telemetry, &scene), []);
     scene.store.fail(&[Fault::Before]);
@@ -107,10 +111,14 @@ fn missed_events_are_told() {
     for _ in 0..8_192 + 7 {
         scene.kit.admit(&["key:k"], &cost(1)).mark_dispatched();
     }
-    let told = Listener::new().hear(|| drop(telemetry.turn(scene.kit.engine.now())));
+    let told = Listener::new().hear(|| {
+        telemetry.turn(scene.kit.engine.now());
+    });
     let last = told.last().expect("something was told");
     let text = "events of limits were missed: more came than could be told more=7";
     assert_eq!((last.level, &*last.text), (Level::WARN, text));
-    let told = Listener::new().hear(|| drop(telemetry.turn(scene.kit.engine.now())));
+    let told = Listener::new().hear(|| {
+        telemetry.turn(scene.kit.engine.now());
+    });
     assert_eq!(told, []);
 }
