@@ -37,16 +37,16 @@ use operation::Operation;
 /// nobody's business here. `background` is refused: such an answer does not say what it used.
 ///
 /// **What goes on.** The body as it came, but for one thing: streamed completions are asked for
-/// `stream_options.include_usage` where the client did not. The stream then has one more chunk, with
-/// usage and no choices. Send requests on without `accept-encoding`: what an answer that is
+/// `stream_options.include_usage` where the client did not. The stream then has one more chunk,
+/// with usage and no choices. Send requests on without `accept-encoding`: what an answer that is
 /// compressed has used, cannot be read.
 ///
 /// **What an answer used.** What `usage` says, of a stream the last one that is not null, and in
 /// streamed responses that of the response in the event. Cached input and what was written to a
 /// cache are taken out of the input, of which they are part (at most all of it). What was reasoned
-/// is part of the output. A `usage` with a fraction, a negative number or one above 64 bits in it is
-/// not known, and neither is one in a text that is no JSON, or longer than 64 KiB, or more than 128
-/// levels deep. Memory does not depend on the length of an answer.
+/// is part of the output. A `usage` with a fraction, a negative number or one above 64 bits in it
+/// is not known, and neither is one in a text that is no JSON, or longer than 64 KiB, or more than
+/// 128 levels deep. Memory does not depend on the length of an answer.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -15,6 +15,8 @@ mod machine;
 mod ours;
 mod peers;
 mod progress;
+#[cfg(all(feature = "http", feature = "sqlite"))]
+mod proxy;
 mod report;
 mod rounds;
 mod rows;

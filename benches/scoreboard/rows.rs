@@ -5,6 +5,7 @@ mod depth;
 mod keyed;
 mod limitador;
 mod load;
+mod proxy;
 mod restore;
 mod route;
 mod settle;
@@ -33,6 +34,7 @@ pub const GROUPS: &[Group] = &[
     load::GROUP,
     storm::GROUP,
     stall::GROUP,
+    proxy::GROUP,
     settle::SQLITE,
     settle::POSTGRES,
     restore::SQLITE,

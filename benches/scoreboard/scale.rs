@@ -22,6 +22,8 @@ pub struct Scale {
     pub loads: usize,
     /// For what waits for a disk.
     pub durable: Pace,
+    /// For requests over sockets.
+    pub proxy: Pace,
     /// Totals that are restored.
     pub totals: usize,
     /// How often a store stalls.
@@ -41,6 +43,7 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(250), rounds: 15 },
+        proxy: Pace { batch: Duration::from_secs(2), rounds: 15 },
         totals: 1_000_000,
         stalls: 20,
         storms: 7,
@@ -55,6 +58,7 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(60), rounds: 5 },
+        proxy: Pace { batch: Duration::from_millis(500), rounds: 5 },
         totals: 20_000,
         stalls: 5,
         storms: 5,

@@ -83,8 +83,18 @@ impl TollBuilder {
         self
     }
 
-    /// Honours the field `Idempotency-Key`: a request with a key is executed once. One that is sent
-    /// again while it is in flight waits so long at most. Without it the field is ignored.
+    /// Honours the field `Idempotency-Key`: a request with a key is executed once and charged once,
+    /// also when its client goes away meanwhile, and answered the same from then on, with the field
+    /// `idempotency-replayed: true`. Without it the field is ignored.
+    ///
+    /// A request whose key is in flight waits so long at most, and is answered 409 then. A key of
+    /// another request is answered 422, one that is no key 400, and 503 while the keys' store does
+    /// not answer. What was denied, or was not billed, is executed when it comes again. An answer
+    /// larger than [`max_result_bytes`](crate::IdempotencyBuilder::max_result_bytes) goes to its
+    /// client, and those who ask for it again are told that it was not kept (409).
+    ///
+    /// The upstream gets the id of the record as the key, the same for each try: the keys of
+    /// different callers never meet there.
     pub fn keys(mut self, keys: Idempotency, wait: Duration) -> Self {
         self.booth.keys = Some((keys, wait));
         self

@@ -49,8 +49,8 @@ pub(super) fn content(text: &str) -> Result<Content, serde_json::Error> {
     Ok(content)
 }
 
-/// How many inputs a JSON text is: the strings, arrays and objects of an array, of which an array of
-/// tokens has none, and one where it is no array.
+/// How many inputs a JSON text is: the strings, arrays and objects of an array, of which an array
+/// of tokens has none, and one where it is no array.
 ///
 /// # Errors
 ///

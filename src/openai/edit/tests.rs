@@ -21,9 +21,9 @@ fn the_edit_is_one_place() {
             Some(" {\"stream_options\":{\"include_usage\":true},\n\t\"stream\" : true }\r\n"),
         ),
         (
-            r#"{"a":{"stream_options":{"include_usage":true}},"stream":true}"#,
+            r#"{"x":{"stream_options":0},"stream":true}"#,
             Some(
-                r#"{"stream_options":{"include_usage":true},"a":{"stream_options":{"include_usage":true}},"stream":true}"#,
+                r#"{"stream_options":{"include_usage":true},"x":{"stream_options":0},"stream":true}"#,
             ),
         ),
         (

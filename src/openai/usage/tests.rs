@@ -26,7 +26,8 @@ fn what_servers_send() {
         (r#"{"completion_tokens":7,"total_tokens":16}"#, said(9, 7, 0, 0)),
         // Cached input is part of the input, by whatever name.
         (
-            r#"{"prompt_tokens":9,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4}}"#,
+            r#"{"prompt_tokens":9,"completion_tokens":7,
+                "prompt_tokens_details":{"cached_tokens":4}}"#,
             said(5, 7, 4, 0),
         ),
         (
@@ -56,8 +57,8 @@ fn what_servers_send() {
         ),
         // More in the cache than was sent: what was sent is what was sent.
         (
-            r#"{"prompt_tokens":9,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":10},
-                "cache_creation_input_tokens":3}"#,
+            r#"{"prompt_tokens":9,"completion_tokens":7,
+                "prompt_tokens_details":{"cached_tokens":10},"cache_creation_input_tokens":3}"#,
             said(0, 7, 9, 0),
         ),
         (
