@@ -26,7 +26,7 @@ mod sight;
 #[path = "gateway_page/stand_in.rs"]
 mod stand_in;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use browser::Browser;
 use fantoccini::Locator;
@@ -216,10 +216,8 @@ async fn bars_say_what_the_engine_says_and_follow_it_without_a_reload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_is_shown_as_its_engine_has_it_after_real_requests() {
     let Some(browser) = Browser::start().await else { return };
-    // Windows that do not end while the test runs.
-    let long = [("600/m", "600/30d"), ("period = \"1m\"", "period = \"30d\""), ("2/m", "2/30d")];
     let slow = |options: &mut gateway::cli::Serve| options.piece_ms = 200;
-    let gateway = Gateway::start_with(Place::new(&long), slow).await;
+    let gateway = Gateway::start_with(Place::new(&[]), slow).await;
     let engine = &gateway.running.house.engine;
     browser.screen(1280, 900, 1, "dark").await;
     let url = format!("http://{}/status", gateway.running.admin_address);
@@ -344,6 +342,12 @@ async fn a_lost_connection_is_told_with_the_age_of_the_data_and_mended() {
     assert!(server.request("key:dave", "m-large", &used(90_000, "$0")).is_none());
     browser.until_shown("dave-rate · tokens").await;
 
+    // As often as it says, however long there is no stream.
+    let begun = Instant::now();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let silence = server.longest_silence(begun);
+    assert!(silence < Duration::from_secs(6), "every 3 seconds, and not after {silence:?}");
+
     server.events(true);
     browser.until_shown("Live").await;
     let _ = hold(&server.engine, "key:dave", &used(500, "$1")).settle(&used(500, "$1"));
@@ -416,7 +420,7 @@ async fn it_fits_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
     let Some(browser) = Browser::start().await else { return };
     let server = StandIn::start(company(), scene::NOT_HARD);
     morning(&server.engine);
-    let long = format!("key:{}", "a-name-that-does-not-end".repeat(8));
+    let long = format!("key:{}", "anamethatdoesnotend".repeat(8));
     put(&server.engine, &long, &[], "long-in-flight", Concurrency::new(2));
     let _streams = [5_000, 6_000, 4_000, 5_000]
         .map(|tokens| hold(&server.engine, "key:alice", &used(tokens, "$0.3125")));

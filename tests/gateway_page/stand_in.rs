@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -40,6 +40,8 @@ struct Shared {
     enforcement: BTreeMap<LimitId, &'static str>,
     denials: Mutex<Vec<Value>>,
     events: AtomicBool,
+    /// When it was asked for usage.
+    asked: Mutex<Vec<Instant>>,
 }
 
 impl StandIn {
@@ -52,6 +54,7 @@ impl StandIn {
             enforcement: enforcement.iter().map(named).collect(),
             denials: Mutex::new(Vec::new()),
             events: AtomicBool::new(true),
+            asked: Mutex::default(),
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = StandIn { engine, address, shared, runtime: None };
@@ -66,6 +69,15 @@ impl StandIn {
     /// From now on there are events, or none: those who ask are told that there is no such path.
     pub fn events(&self, there: bool) {
         self.shared.events.store(there, Ordering::SeqCst);
+    }
+
+    /// The longest time between two questions for usage since `begun`.
+    pub fn longest_silence(&self, begun: Instant) -> Duration {
+        let asked = self.shared.asked.lock().expect("no panic while it is held").clone();
+        let mut times: Vec<Instant> = asked.into_iter().filter(|&at| at >= begun).collect();
+        times.insert(0, begun);
+        times.push(Instant::now());
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     /// Ends it in the middle of whatever it does.
@@ -134,6 +146,7 @@ async fn usage(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respons
     if !is_admin(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    shared.asked.lock().expect("no panic while it is held").push(Instant::now());
     Json(shared.usage()).into_response()
 }
 
