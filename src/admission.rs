@@ -173,11 +173,9 @@ fn reserve_rest(
         let place = holds.len();
         let Some(stop) = stops.each.get(place) else { break };
         let amount = stop.amount(estimate);
-        match stop.entry.hold(stop.counter(), amount, at) {
-            Ok((hold, notice)) => {
-                passed.extend(notice.map(|notice| (place, notice)));
-                if hold.amount < amount { holds.add_nothing() } else { holds.add(hold) }
-            }
+        match stop.entry.hold(stop.counter(), amount, at, |notice| passed.push((place, notice))) {
+            Ok(Hold { amount: 0, .. }) if amount > 0 => holds.add_nothing(),
+            Ok(hold) => holds.add(hold),
             Err(refused) => {
                 let taken = stops.each[..place].iter().enumerate();
                 withdraw(stops, taken.map(|(i, stop)| holds.held(i, stop.measure).hold), at);
@@ -186,14 +184,14 @@ fn reserve_rest(
             }
         }
     }
-    report(stops, passed, at);
+    report(stops, &passed, at);
     Ok(())
 }
 
 /// Gives notice of the limits that an admitted request passed: one that is refused after all by
 /// another limit passed none.
-fn report(stops: &Stops, passed: Passed, at: &At) {
-    for (place, notice) in passed {
+fn report(stops: &Stops, passed: &Passed, at: &At) {
+    for &(place, notice) in passed {
         let Stop { entry, dimension, .. } = &stops.each[place];
         at.notices.notice(entry, *dimension, notice, at.now);
     }
@@ -249,11 +247,8 @@ pub(crate) fn extend(
             taken.push(Hold::NONE);
             continue;
         }
-        match stop.entry.hold(stop.counter(), amount, at) {
-            Ok((hold, notice)) => {
-                passed.extend(notice.map(|notice| (place, notice)));
-                taken.push(hold);
-            }
+        match stop.entry.hold(stop.counter(), amount, at, |notice| passed.push((place, notice))) {
+            Ok(hold) => taken.push(hold),
             Err(refused) => {
                 withdraw(stops, taken.into_iter(), at);
                 return Err(RefusedBy { place, refused: Box::new(refused), now: at.now });
@@ -262,7 +257,7 @@ pub(crate) fn extend(
     }
     let measures: Measures = stops.each.iter().map(|stop| stop.measure).collect();
     holds.extend(&measures, &more, &taken);
-    report(stops, passed, at);
+    report(stops, &passed, at);
     Ok(())
 }
 

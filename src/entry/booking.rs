@@ -124,18 +124,23 @@ fn fits(limit: u64, counts: Counts, amount: u64) -> bool {
 }
 
 impl Entry {
-    /// Holds an amount on one counter. If it does not fit and the limit is not hard, there is a
-    /// notice of that: to be given when the whole request is admitted.
+    /// Holds an amount on one counter. If it does not fit and the limit is not hard, `passed` takes
+    /// the notice of that: to be given when the whole request is admitted.
     pub(crate) fn hold(
         &self,
         counter: usize,
         amount: u64,
         at: &At,
-    ) -> Result<(Hold, Option<Notice>), Refused> {
-        match self.hold_by_gate(counter, amount, at.now) {
-            Some(hold) => Ok((hold, None)),
-            None => self.hold_by_snapshot(counter, amount, at),
+        passed: impl FnOnce(Notice),
+    ) -> Result<Hold, Refused> {
+        if let Some(hold) = self.hold_by_gate(counter, amount, at.now) {
+            return Ok(hold);
         }
+        let (hold, notice) = self.hold_by_snapshot(counter, amount, at)?;
+        if let Some(notice) = notice {
+            passed(notice);
+        }
+        Ok(hold)
     }
 
     /// Holds an amount, the usual way. `None` if the gate is closed, the window has ended, or it

@@ -31,7 +31,7 @@ fn a_counter_that_is_gone_is_not_reset() {
 fn what_is_withdrawn_is_reported_after_its_counter_has_gone() {
     let log = Log::new();
     let limit = entry("l", rate_plan(100, 100));
-    let (hold, _) = limit.hold(TOKENS, 5, &log.at(FIRST)).ok().expect("there is room");
+    let hold = limit.hold(TOKENS, 5, &log.at(FIRST), |_| ()).ok().expect("there is room");
     assert!(matches!(limit.reset(TOKENS, None, &log.at(FIRST)), Reset::Done { total: 5, .. }));
     assert!(limit.replan(&requests_only(), None, &log.at(FIRST)));
     limit.withdraw(TOKENS, Tokens, hold, &log.at(FIRST));
@@ -44,12 +44,12 @@ fn what_is_withdrawn_is_reported_after_its_counter_has_gone() {
 fn a_hold_is_not_taken_out_of_a_window_whose_tag_is_alike() {
     let log = Log::new();
     let limit = entry("l", token_plan(100));
-    let (hold, _) = limit.hold(TOKENS, 5, &log.at(FIRST)).ok().expect("there is room");
+    let hold = limit.hold(TOKENS, 5, &log.at(FIRST), |_| ()).ok().expect("there is room");
     for window in 1..=1 << 15 {
         assert!(limit.roll(&log.at(Timestamp::from_millis(window))));
     }
     let now = Timestamp::from_millis(1 << 15);
-    assert!(limit.hold(TOKENS, 7, &log.at(now)).is_ok());
+    assert!(limit.hold(TOKENS, 7, &log.at(now), |_| ()).is_ok());
     limit.withdraw(TOKENS, Tokens, hold, &log.at(now));
     assert_eq!(counts(&limit, TOKENS, now), (0, 7), "another request's hold was taken back");
     assert_eq!(log.count(|notice| matches!(notice, Notice::Withdrawn { amount: 5, .. })), 1);

@@ -82,7 +82,8 @@ fn loom_both_settle_beside_a_hold_in_the_next_window() {
         let stops = route([&limit]);
         let mut holds = reserve(&stops, &tokens(6), &log.at(FIRST)).ok().expect("there is room");
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
-        let next = thread::spawn(move || other.hold(REQUESTS, 1, &their_log.at(SECOND)).is_ok());
+        let next =
+            thread::spawn(move || other.hold(REQUESTS, 1, &their_log.at(SECOND), |_| ()).is_ok());
         settle(&stops, &mut holds, Actual::Nothing, &log.at(FIRST));
         assert!(next.join().unwrap(), "there is room for both");
         let (of_tokens, [closed, settled, held]) = reads(&limit, &log);
@@ -113,7 +114,8 @@ fn loom_both_hold_in_two_windows() {
         let log = Log::new();
         let limit = limit(&log);
         let (other, their_log) = (Arc::clone(&limit), Unmodelled::clone(&log));
-        let late = thread::spawn(move || other.hold(REQUESTS, 1, &their_log.at(SECOND)).is_ok());
+        let late =
+            thread::spawn(move || other.hold(REQUESTS, 1, &their_log.at(SECOND), |_| ()).is_ok());
         let early = reserve(&route([&limit]), &tokens(6), &log.at(FIRST)).is_ok();
         assert!(early && late.join().unwrap(), "there is room for both");
         let (of_tokens, [closed, settled, held]) = reads(&limit, &log);

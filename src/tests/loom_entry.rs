@@ -216,7 +216,7 @@ fn loom_a_refusal_against_a_change_that_drops_the_counter() {
             other.reset(TOKENS, None, &their_log.at(FIRST));
             assert!(other.replan(&Arc::new(requests), None, &their_log.at(FIRST)));
         });
-        if let Err(refused) = limit.hold(TOKENS, 11, &log.at(FIRST)) {
+        if let Err(refused) = limit.hold(TOKENS, 11, &log.at(FIRST), |_| ()) {
             assert!(refused.snapshot.plan.counters[TOKENS].is_some(), "refused by no limit");
         }
         operator.join().unwrap();

@@ -9,8 +9,8 @@ use crate::units::Dimension::Tokens;
 
 /// Holds tokens in the window of generation zero.
 fn hold(limit: &Arc<Entry>, n: u64, log: &Log) -> Hold {
-    match limit.hold(TOKENS, n, &log.at(FIRST)) {
-        Ok((hold, None)) if hold.is_in(0) => hold,
+    match limit.hold(TOKENS, n, &log.at(FIRST), |_| ()) {
+        Ok(hold) if hold.is_in(0) => hold,
         _ => panic!("the first window has room"),
     }
 }
