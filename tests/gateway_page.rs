@@ -455,6 +455,10 @@ async fn it_fits_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]",
         ).await;
         assert_eq!(wide, json!([width, width]), "{kind} {scheme} scrolls to the side");
+        let cut = "return [...document.querySelectorAll('header, .line, .line > *, #denials li')]\
+            .filter((part) => part.clientWidth > 0 && part.scrollWidth > part.clientWidth + 1)\
+            .map((part) => part.textContent)";
+        assert_eq!(browser.script(cut).await, json!([]), "{kind} {scheme} cuts texts off");
         let worst = browser.script(CONTRAST).await;
         println!("{kind} {scheme}: worst contrast {worst}");
         assert!(worst[0][0].as_f64().expect("a ratio") >= CONTRAST_MIN, "{worst}");
