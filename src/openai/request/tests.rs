@@ -202,6 +202,10 @@ fn refusals_say_what_is_wrong() {
     let deep = ["[".repeat(500), "]".repeat(500)].concat();
     let body = format!(r#"{{"model":"m","messages":{deep}}}"#);
     assert_eq!(read_by(&OpenAi::new(), Chat, &body).unwrap_err().status(), 400);
+    // What was sent is not sent back at any length.
+    let text = format!("\"{}\"", "a".repeat(10_000));
+    let said = format!("{:?}", read_by(&OpenAi::new(), Chat, &text).unwrap_err());
+    assert!(said.len() < 600, "{} bytes", said.len());
     let long = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(257));
     assert_eq!(read_by(&OpenAi::new(), Chat, &long).unwrap_err().status(), 400);
 }
