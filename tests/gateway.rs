@@ -25,6 +25,8 @@ mod commands;
 mod kit;
 #[path = "gateway/process.rs"]
 mod process;
+#[path = "gateway/race.rs"]
+mod race;
 #[path = "gateway/reload.rs"]
 mod reload;
 #[path = "gateway/replicas.rs"]

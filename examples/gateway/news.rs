@@ -43,16 +43,17 @@ impl Default for News {
 }
 
 impl News {
-    /// Remembers a denial, and tells it.
+    /// Remembers a denial, then tells it: who looks when told finds it.
     pub fn denied(&self, denial: Denial) {
-        if self.is_heard()
-            && let Ok(data) = serde_json::to_string(&denial)
+        let told = self.is_heard().then(|| serde_json::to_string(&denial));
         {
+            let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+            denials.truncate(DENIALS - 1);
+            denials.push_front(denial);
+        }
+        if let Some(Ok(data)) = told {
             self.tell("denial", data);
         }
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        denials.truncate(DENIALS - 1);
-        denials.push_front(denial);
     }
 
     /// Those of late, the last one first.

@@ -15,7 +15,7 @@ fn client(gateway: &Gateway) -> Client<OpenAIConfig> {
 }
 
 /// A request of the library, as its own documents write it.
-fn request<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub fn request<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the library knows such requests")
 }
 
@@ -86,6 +86,6 @@ async fn a_client_library_asks_for_responses_and_embeddings() {
 }
 
 /// The next of a stream.
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+pub async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
 }

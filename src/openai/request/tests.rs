@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// An operation, a body, and the tokens that it may come to (input, output).
+type Row = (Operation, &'static str, Option<(u64, u64)>);
+
 fn read_by(shape: &OpenAi, operation: Operation, body: &str) -> Result<Asked, Refusal> {
     read(shape, operation, Bytes::copy_from_slice(body.as_bytes()))
 }
@@ -22,7 +25,7 @@ fn estimate(operation: Operation, body: &str) -> Option<(u64, u64)> {
 #[test]
 fn estimates() {
     use Operation::*;
-    let table: &[(Operation, &str, Option<(u64, u64)>)] = &[
+    let table: &[Row] = &[
         // "user" and "Hi" are six bytes: two tokens, four for the message, three for the answer.
         (
             Chat,
