@@ -149,7 +149,8 @@ fn nothing_settled_on_a_limit_of_zero_calls_for_no_notice() {
         let happened = kit.happened();
         assert_eq!(passed(&happened, "l"), [(0, 0, 0, 0)]);
         let told = happened.iter().filter(|event| event.dimension == Dimension::Tokens);
-        assert_eq!(told.count(), 1, "that it passed, and no more");
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1, "{waits}: that it passed, and no more: {told:?}");
     }
 }
 
