@@ -62,7 +62,7 @@ const LIMITS_LABELLED: usize = 100;
 /// | `tollkeeper_ledger_nulled_total` | | entries |
 /// | `tollkeeper_ledger_groups_total` | | transactions |
 /// | `tollkeeper_ledger_attempts_total` | | transactions |
-/// | `tollkeeper_barrier_timeouts_total` | | calls, as in [`BarrierCounts`](crate::BarrierCounts) |
+/// | `tollkeeper_barrier_timeouts_total` | | calls, as in [`crate::BarrierCounts`] |
 /// | `tollkeeper_barrier_refused_total` | | calls |
 /// | `tollkeeper_barrier_lost_total` | | calls |
 ///
@@ -80,7 +80,7 @@ const LIMITS_LABELLED: usize = 100;
 /// | `tollkeeper_ledger_unpersisted_cost` | | units of the currency |
 /// | `tollkeeper_ledger_rejected` | | entries |
 /// | `tollkeeper_ledger_failures` | | attempts since the last success |
-/// | `tollkeeper_barrier_users` | | as in [`BarrierCounts`](crate::BarrierCounts) |
+/// | `tollkeeper_barrier_users` | | as in [`crate::BarrierCounts`] |
 /// | `tollkeeper_barrier_waiting` | | calls |
 /// | `tollkeeper_barrier_holding` | | calls |
 /// | `tollkeeper_limits` | dimension | counters that have a limit |
