@@ -32,9 +32,10 @@ use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::AnswerBody;
+use super::detached::pass_on;
 use super::key_field::key_of;
 use super::meter::End;
-use super::relay::{BoxError, relay};
+use super::relay::BoxError;
 use super::stored::{self, Recording};
 use super::{Caller, Refusal};
 use crate::idempotency::{Fingerprint, Idempotency, PART_BYTES_MAX, Ran, RunError, Scope};
@@ -152,27 +153,14 @@ where
     let (mut head, body) = answer.into_parts();
     // Not ours to say for another one's replay.
     head.headers.remove(REPLAYED);
-    let mut body = pin!(body);
     let mut recording = Recording::new(&head, most);
-    let (relay, relayed) = relay(body.size_hint().exact());
-    drop(owed.give(Response::from_parts(head, AnswerBody::relayed(relayed))));
-    let ended = loop {
-        match poll_fn(|context| body.as_mut().poll_frame(context)).await {
-            Some(Ok(frame)) => {
-                frame.data_ref().into_iter().for_each(|data| recording.add(data));
-                relay.frame(frame).await;
-            }
-            Some(Err(error)) => break Err(error),
-            None => break Ok(()),
-        }
-    };
-    let kept = match body.end() {
+    let answer = Response::from_parts(head, body);
+    let hand = |answer| drop(owed.give(answer));
+    match pass_on(answer, hand, |data| recording.add(data)).await {
         Some(End::Completed) => Some(recording.into_bytes()),
         Some(End::Billed) => Some(billed_but_broken(charge, most)),
         Some(End::Unbilled | End::Unknown) | None => None,
-    };
-    relay.end(ended).await;
-    kept
+    }
 }
 
 /// What a call is answered that has no answer of its own execution.
@@ -235,9 +223,9 @@ fn unavailable() -> Refusal {
     soon(refusal(status, "idempotency_unavailable", message)).kind("api_error")
 }
 
-fn broke_off() -> Refusal {
-    let message = "the execution of the request broke off; send it again with the same \
-                   Idempotency-Key: it is charged once";
+pub(super) fn broke_off() -> Refusal {
+    let message = "the execution of the request broke off; with an Idempotency-Key, send it again \
+                   with the same one: it is charged once";
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "request_broke_off", message).kind("api_error")
 }
 
