@@ -203,6 +203,8 @@ fn verdict(
         }
         Some(used) if !status.is_success() => (Verdict::Failed(used), charged),
         Some(used) if ended || whole => (Verdict::Completed(used), charged),
+        // Some upstreams say zero until they know.
+        Some(used) if used == Usage::default() => (Verdict::Uncertain, End::Unknown),
         Some(used) => (Verdict::Partial(used), charged),
         None if ended && readable && is_refusal(status) => {
             (Verdict::Unbilled(status), End::Unbilled)
@@ -240,6 +242,15 @@ mod tests {
                 };
                 assert_eq!(of_used, charged, "{status}");
                 assert_eq!(end == End::Completed, ended || whole);
+
+                let none = Some(Usage::default());
+                let (of_zero, _) = verdict(status, true, ended, none, whole);
+                let expected = match (status.is_success(), ended || whole) {
+                    (true, true) => Verdict::Completed(Usage::default()),
+                    (true, false) => Verdict::Uncertain,
+                    (false, _) => Verdict::Unbilled(status),
+                };
+                assert_eq!(of_zero, expected, "{status}");
 
                 let (unread, _) = verdict(status, false, ended, None, whole);
                 assert_eq!(unread, Verdict::Uncertain, "{status}");
