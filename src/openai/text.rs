@@ -14,27 +14,24 @@ pub(super) struct Content {
     pub(super) bytes: u64,
     /// Its numbers: in an array of tokens each is one.
     pub(super) numbers: u64,
-    /// Images, recordings and files.
+    /// Images and recordings.
     pub(super) media: u64,
     /// Whether it refers to what is not in it.
     pub(super) has_reference: bool,
 }
 
-/// The members of parts of a message that hold a medium, itself or by reference. What is in them
-/// is not text.
+/// The members of parts of a message that hold a medium of limited cost, itself or by reference.
+/// What is in them is not text. A file may be all text, so it counts by its bytes.
 const MEDIA: &[&str] = &[
     "image_url",
     "input_audio",
-    "audio_url",
-    "video_url",
     "audio",
-    "file",
-    "file_data",
-    "file_id",
-    "file_url",
     // What an image generator has answered.
     "result",
 ];
+
+/// The members that refer to a file, a recording or a film of any length.
+const REFERENCES: &[&str] = &["file_id", "file_url", "audio_url", "video_url"];
 
 /// Reads the content of a JSON text.
 ///
@@ -142,14 +139,22 @@ impl<'de> Visitor<'de> for Counting<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let content = self.content;
+        // An item that says nothing of itself but its id stands for an earlier one.
+        let (mut has_id, mut has_more) = (false, false);
         while let Some(Key(key)) = members.next_key()? {
+            has_id |= key == "id";
+            has_more |= key != "id" && key != "type";
             if MEDIA.contains(&&*key) {
                 let medium: Option<IgnoredAny> = members.next_value()?;
                 content.media += u64::from(medium.is_some());
+            } else if REFERENCES.contains(&&*key) {
+                let reference: Option<IgnoredAny> = members.next_value()?;
+                content.has_reference |= reference.is_some();
             } else {
                 members.next_value_seed(Counting { content, is_type: key == "type" })?;
             }
         }
+        content.has_reference |= has_id && !has_more;
         Ok(())
     }
 }

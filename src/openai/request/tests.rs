@@ -19,6 +19,24 @@ fn estimate(operation: Operation, body: &str) -> Option<(u64, u64)> {
     Some(both)
 }
 
+/// A client may not choose what its model costs.
+#[test]
+fn tiers_that_cost_more_are_refused() {
+    let asked = |tier: &str| {
+        let body = format!(r#"{{"model":"m","messages":[],"service_tier":{tier}}}"#);
+        read_by(&OpenAi::new(), Operation::Chat, &body)
+    };
+    for tier in ["null", "\"auto\"", "\"default\"", "\"flex\""] {
+        assert!(asked(tier).is_ok(), "{tier}");
+    }
+    for tier in ["\"priority\"", "\"Default\"", "\"\"", "1"] {
+        let refusal = asked(tier).unwrap_err().into_response();
+        assert_eq!(refusal.status(), 400, "{tier}");
+        let body = String::from_utf8_lossy(refusal.body()).into_owned();
+        assert!(body.contains("accepted: `auto`, `default` or `flex`"), "{body}");
+    }
+}
+
 #[test]
 fn estimates() {
     use Operation::*;
@@ -47,7 +65,32 @@ fn estimates() {
             r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#,
             Some((3, 9)),
         ),
-        (Chat, r#"{"model":"m","messages":[],"max_tokens":0}"#, Some((3, 0))),
+        // Zero is no limit to some.
+        (Chat, r#"{"model":"m","messages":[],"max_tokens":0}"#, None),
+        (
+            Chat,
+            r#"{"model":"m","messages":[],"max_tokens":7,"max_completion_tokens":0}"#,
+            Some((3, 7)),
+        ),
+        (Chat, r#"{"model":"m","messages":[],"max_tokens":7,"best_of":3}"#, Some((3, 21))),
+        // What is predicted may be paid for as output, twelve bytes of it here.
+        (
+            Chat,
+            r#"{"model":"m","messages":[],"max_tokens":7,"prediction":{"content":1}}"#,
+            Some((3, 12)),
+        ),
+        // A file counts by its bytes, and what is not there cannot be counted.
+        (
+            Responses,
+            r#"{"model":"m","input":[{"content":[{"file_data":"AAAAAA"}]}],"max_output_tokens":5}"#,
+            Some((2 + 4 + 3, 5)),
+        ),
+        (
+            Responses,
+            r#"{"model":"m","input":[{"content":[{"file_id":"f"}]}],"max_output_tokens":5}"#,
+            None,
+        ),
+        (Responses, r#"{"model":"m","input":[{"id":"x"}],"max_output_tokens":5}"#, None),
         (Chat, r#"{"model":"m","messages":[],"max_tokens":null,"n":null}"#, None),
         (Chat, r#"{"model":"m","messages":[]}"#, None),
         // Numbers, true and null are no text; other members are, tools too.
