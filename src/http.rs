@@ -127,7 +127,8 @@
 //!
 //! Slow clients are the server's to time out; the layer takes nothing that is counted before a
 //! request is whole. When the gateway shuts down, close the [ledger](crate::Ledger::close) after
-//! the last connection: what ends later is not recorded.
+//! the last connection and the last task that was spawned for the layer: what ends later is not
+//! recorded.
 //!
 //! # Cost
 //!

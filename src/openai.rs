@@ -27,12 +27,13 @@ use operation::Operation;
 /// **What a request may come to.** Of its input the bytes of the text, tools included, divided by
 /// [`bytes_per_token`](Self::bytes_per_token) and rounded up, and a few tokens for each message; a
 /// fixed number for each image and recording; files that are in it by their bytes, as they are
-/// written; arrays of tokens exactly. Of its output
-/// `max_completion_tokens`, `max_tokens` or `max_output_tokens`, else
-/// [`default_output`](Self::default_output), and its `prediction`, for each of its `n` or `best_of`
-/// answers and of its prompts. Zero is no limit: to some upstreams it is none. It is an estimate: what an answer used beyond it is charged when it is settled. Nobody can tell what
-/// comes of a request without a limit of its output, or with input that is not in it: an earlier
-/// response, a stored prompt, a file or a film by reference, a tool that is run upstream. Then [`Asked::tokens`] is `None`.
+/// written; arrays of tokens exactly. Of its output `max_completion_tokens`, `max_tokens` or
+/// `max_output_tokens`, else [`default_output`](Self::default_output), and its `prediction`, for
+/// each of its `n` or `best_of` answers and of its prompts. Zero is no limit: some upstreams have
+/// none then. It is an estimate: what an answer used beyond it is charged when it is settled.
+/// Nobody can tell what comes of a request without a limit of its output, or with input that is not
+/// in it: an earlier response, a stored prompt, a file or a film by reference, a tool that is run
+/// upstream. Then [`Asked::tokens`] is `None`.
 ///
 /// **What a request must be.** An object whose members that decide what it costs are there once,
 /// spelt as in OpenAI's documentation, and numbers where they should be. Its other members are

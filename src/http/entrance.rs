@@ -113,8 +113,8 @@ fn uncountable() -> Refusal {
 }
 
 fn unestimated() -> Refusal {
-    let message = "what the request costs at most cannot be estimated: set `max_tokens`, and send all of its \
-                   input with it";
+    let message = "what the request costs at most cannot be estimated: set `max_tokens`, and send \
+                   all of its input with it";
     Refusal::new(StatusCode::BAD_REQUEST, "missing_required_parameter", message).param("max_tokens")
 }
 
