@@ -39,8 +39,8 @@ use operation::Operation;
 /// spelt as in OpenAI's documentation, and numbers where they should be. Its other members are
 /// nobody's business here. `background` is refused: such an answer does not say what it used; and a
 /// `service_tier` other than `auto`, `default` and `flex`: it may cost more than the model's price
-/// says. A body that says that it is no JSON in UTF-8 is refused with 415, because an upstream may
-/// read it otherwise.
+/// says; and `models` and `fallbacks`: another model may cost more. A body that says that it is no
+/// JSON in UTF-8 is refused with 415, because an upstream may read it otherwise.
 ///
 /// **What goes on.** The body as it came, but for one thing: streamed completions are asked for
 /// `stream_options.include_usage` where the client did not. The stream then has one more chunk,

@@ -11,8 +11,17 @@ use super::operation::Operation;
 use crate::http::Refusal;
 
 /// The members that every operation has.
-const COMMON: [&str; 7] =
-    ["model", "stream", "stream_options", "background", "tools", "service_tier", "prediction"];
+const COMMON: [&str; 9] = [
+    "model",
+    "models",
+    "fallbacks",
+    "stream",
+    "stream_options",
+    "background",
+    "tools",
+    "service_tier",
+    "prediction",
+];
 
 /// The body of a request, taken apart one level deep.
 pub(super) struct Members<'a> {

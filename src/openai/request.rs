@@ -29,6 +29,9 @@ const OWN_TOOLS: [&str; 5] =
 /// The tiers that cost no more than the price of a model says.
 const TIERS: [&str; 3] = ["auto", "default", "flex"];
 
+/// By these some upstreams let a client say which other models may answer.
+const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
+
 #[derive(Deserialize)]
 struct Tool<'a> {
     #[serde(rename = "type", borrow)]
@@ -43,6 +46,11 @@ pub(super) fn read(shape: &OpenAi, operation: Operation, body: Bytes) -> Result<
         let message = "an answer in the background does not say what it used; accepted: false";
         let refusal = Refusal::new(StatusCode::BAD_REQUEST, "unsupported_value", message);
         return Err(refusal.param("background"));
+    }
+    for name in OTHER_MODELS {
+        if members.given(name).is_some() {
+            return Err(wrong(name, "unsupported_value", "none: what `model` costs is charged"));
+        }
     }
     let accepted = "`auto`, `default` or `flex`: what others cost is not known";
     let tier = members.read::<String>("service_tier", accepted)?;

@@ -67,6 +67,17 @@ fn tiers_that_cost_more_are_refused() {
 }
 
 #[test]
+fn no_other_model_may_answer() {
+    for name in ["models", "fallbacks"] {
+        let body = format!(r#"{{"model":"m","messages":[],"{name}":["dear"]}}"#);
+        let refusal = read_by(&OpenAi::new(), Operation::Chat, &body).unwrap_err();
+        assert_eq!(refusal.status(), 400, "{name}");
+        let body = format!(r#"{{"model":"m","messages":[],"{name}":null}}"#);
+        assert!(read_by(&OpenAi::new(), Operation::Chat, &body).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn estimates() {
     use Operation::*;
     let table: &[(Operation, &str, Option<(u64, u64)>)] = &[
