@@ -14,12 +14,15 @@ Runs all the suites, one after the other, and prints at the end what ran and wha
   loom         the concurrency models (scripts/loom.sh), explored exhaustively
 
 Needs cargo and a C compiler (the linker, and dependencies that build C). The tests on PostgreSQL
-start a server of their own, by the programs on PATH or in /usr/lib/postgresql; where there are none
-they say so and are skipped. Environment:
+start a server of their own, by the programs on PATH or in /usr/lib/postgresql; those of the status
+page start chromium by chromedriver; where there are none they say so and are skipped. Environment:
 
   PROPTEST_CASES         cases of each property test (proptest's own default: 256)
   TOLLKEEPER_REQUIRE_POSTGRES
                          1: tests on PostgreSQL fail where there is none, instead of being skipped
+  TOLLKEEPER_REQUIRE_BROWSER
+                         1: the same for the tests in a browser
+  TOLLKEEPER_SCREENSHOTS where those put their pictures (under the target directory unless set)
   TOLLKEEPER_SIM_SEEDS   worlds of the simulation (200 unless set)
   LOOM_MAX_PREEMPTIONS   preemptions that loom explores (3 unless set)
   CARGO_TARGET_DIR       where cargo builds (target/ unless set)

@@ -25,8 +25,16 @@ use tower::{Layer, Service, service_fn};
 
 const PATH: &str = "/v1/chat/completions";
 const MODEL: &str = "large";
-const ASKED: &str = r#"{"model":"large","max_tokens":400,"messages":[{"role":"user","content":"In which order do the planets stand, and which of them have rings? Answer in one sentence each, please."}]}"#;
-const ANSWERED: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"large","choices":[{"index":0,"message":{"role":"assistant","content":"Mercury, Venus, Earth, Mars, Jupiter, Saturn, Uranus, Neptune. The last four have rings."},"finish_reason":"stop"}],"usage":{"prompt_tokens":31,"completion_tokens":24,"total_tokens":55}}"#;
+const ASKED: &str = concat!(
+    r#"{"model":"large","max_tokens":400,"messages":[{"role":"user","content":"In which order "#,
+    r#"do the planets stand, and which of them have rings? In one sentence each, please."}]}"#,
+);
+const ANSWERED: &str = concat!(
+    r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"large","choices":[{"#,
+    r#""index":0,"message":{"role":"assistant","content":"Mercury, Venus, Earth, Mars, Jupiter, "#,
+    r#"Saturn, Uranus, Neptune. The last four have rings."},"finish_reason":"stop"}],"usage":{"#,
+    r#""prompt_tokens":31,"completion_tokens":24,"total_tokens":55}}"#,
+);
 
 /// One side: where its proxy listens, and the connections to it.
 pub struct Side {

@@ -132,12 +132,12 @@ pub fn refuse(
     let status = status_of(denied);
     let Some(binding) = decisive(denied) else {
         let message = "It is not known here whom this request is charged to.";
-        return no_retry(Refusal::new(status, "unknown_owner", message));
+        return no_retry(Refusal::new(status, "unknown_owner", message).denied(denied));
     };
     let wait = wait(denied);
     let message = message(binding, usage, wait);
     let (kind, code) = names(binding);
-    let mut refusal = Refusal::new(status, code, message).kind(kind);
+    let mut refusal = Refusal::new(status, code, message).kind(kind).denied(denied);
     put_denied(refusal.headers_mut(), usage, denied);
     match wait {
         Some(seconds) => {

@@ -7,6 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::engine::Denied;
+
 /// An answer of the gateway itself: a status, fields, and an error in the shape that
 /// OpenAI-compatible clients read.
 ///
@@ -37,6 +39,7 @@ pub struct Refusal {
     pub(super) message: String,
     /// Boxed: a `Result` with one is handed from function to function.
     pub(super) headers: Box<HeaderMap>,
+    denied: Option<Box<Denied>>,
 }
 
 /// What clients read.
@@ -67,6 +70,7 @@ impl Refusal {
             param: None,
             message: message.into(),
             headers: Box::default(),
+            denied: None,
         }
     }
 
@@ -82,6 +86,12 @@ impl Refusal {
         self
     }
 
+    /// The denial that it tells, for the service around the layer.
+    pub(super) fn denied(mut self, denied: &Denied) -> Self {
+        self.denied = Some(Box::new(denied.clone()));
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -93,7 +103,8 @@ impl Refusal {
         &mut self.headers
     }
 
-    /// The answer as it goes out. The message may be any text.
+    /// The answer as it goes out. The message may be any text. Of a request that limits denied, the
+    /// [`Denied`] is in the extensions: what clients are not told, for the gateway's own log.
     pub fn into_response(self) -> Response<Bytes> {
         let (message, r#type, code) = (&*self.message, &*self.kind, &*self.code);
         let error = Error { message, r#type, param: self.param.as_deref(), code };
@@ -104,6 +115,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(denied) = self.denied {
+            response.extensions_mut().insert(*denied);
+        }
         response
     }
 }

@@ -262,7 +262,7 @@ fn the_window_of_either_counter_ends_for_both() {
             let end = ends(Dimension::Tokens).min(ends(Dimension::Requests));
             kit.clock.set(Timestamp::from_nanos(end.as_nanos() - 1));
             let _ = kit.engine.bump(&route, &tokens(1));
-            assert_eq!(kit.closed(first), [], "its last instant is in the window");
+            assert!(kit.closed(first).is_empty(), "its last instant is in the window");
             kit.clock.set(end);
             let _ = kit.engine.bump(&route, &tokens(2));
             let of_tokens = first == "1m";
@@ -291,7 +291,7 @@ fn a_late_clock_books_in_the_window_that_ended_until_the_exact_time_is_needed() 
     kit.advance(Duration::from_secs(65));
     kit.bump(&["key:k"], &tokens(4));
     assert_eq!(kit.counts("rate"), (0, 0), "who reads, reads the window of the exact time");
-    assert_eq!(kit.closed("rate"), [], "it was booked in the first window");
+    assert!(kit.closed("rate").is_empty(), "it was booked in the first window");
     // 3 and 4 are booked there, so 5 do not fit: that is decided by the exact time.
     let held = kit.admit(&["key:k"], &tokens(5));
     assert_eq!(kit.closed("rate"), [7]);

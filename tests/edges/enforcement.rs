@@ -133,6 +133,27 @@ fn a_settlement_above_its_hold_overshoots_as_on_any_limit() {
     assert_eq!(given, [(50, 15), (100, 15)]);
 }
 
+/// Only a limit that is not hard is held on where it is zero. Nothing booked there is no notice,
+/// neither on the usual way nor where a window of the other counter has ended.
+#[test]
+fn nothing_settled_on_a_limit_of_zero_calls_for_no_notice() {
+    for waits in [false, true] {
+        let kit = kit();
+        let rate = RateLimit::new().tokens(0, per("1h")).requests(9, per("1m"));
+        kit.limit("key:k", "l", rate.thresholds(&[50]).enforcement(Enforcement::Soft));
+        let open = kit.admit(&["key:k"], &tokens(0));
+        if waits {
+            kit.advance(minute());
+        }
+        let _ = open.settle(&tokens(0));
+        let happened = kit.happened();
+        assert_eq!(passed(&happened, "l"), [(0, 0, 0, 0)]);
+        let told = happened.iter().filter(|event| event.dimension == Dimension::Tokens);
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1, "{waits}: that it passed, and no more: {told:?}");
+    }
+}
+
 #[test]
 fn a_peek_foretells_it_and_reports_nothing() {
     let kit = kit();
@@ -269,7 +290,7 @@ fn it_outlives_overrides_top_ups_resets_and_imports() {
     let engine = &kit.engine;
     engine.override_limit(&id("l"), Dimension::Tokens, 20, Lasts::UntilCleared).unwrap();
     engine.top_up(&id("p"), nanos(5)).unwrap();
-    assert_eq!(passes(15, "l"), []);
+    assert!(passes(15, "l").is_empty());
     assert_eq!(passes(16, "p"), [15]);
     assert_eq!(passes(21, "l"), [20]);
     engine.clear_override(&id("l"), Dimension::Tokens).unwrap();

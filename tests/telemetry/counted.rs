@@ -60,7 +60,6 @@ fn events_are_counted_by_what_happened_and_to_what() {
         event("threshold", "money", 2.0),
         event("exhausted", "money", 1.0),
         event("exhausted", "tokens", 1.0),
-        event("exhausted", "in_flight", 1.0),
         event("window_closed", "tokens", 2.0),
         event("window_closed", "requests", 1.0),
         event("reset", "tokens", 1.0),

@@ -24,6 +24,7 @@ fn events_of_limits_are_told_with_their_own_instants() {
     kit.bump(&["key:k"], &cost(500_000_000));
     kit.advance(second());
     kit.admit(&["key:k"], &cost(250_000_000)).mark_dispatched();
+    kit.deny(&["key:k"], &cost(900_000_000));
     kit.engine.reset(&id("budget"), None).unwrap();
     kit.advance(minute());
     kit.engine.reset_expired();

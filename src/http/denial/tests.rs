@@ -13,6 +13,9 @@ use crate::time::{ManualClock, Period};
 use crate::units::{Money, Usage};
 use crate::{Budget, Concurrency, RateLimit};
 
+/// A limit, what is asked of it, and the answer: status, type and code, `Retry-After`, message.
+type Case = (Limit, Usage, (u16, &'static str, &'static str), Option<&'static str>, &'static str);
+
 mod waits;
 
 /// An engine that begins at 00:00, a key `key:k1` of a customer `customer:acme`.
@@ -123,7 +126,7 @@ impl Answer {
 /// What one limit that binds comes to: status, type, code, `Retry-After`, message.
 #[test]
 fn each_binding_has_its_answer() {
-    let cases: [(Limit, Usage, (u16, &str, &str), Option<&str>, &str); 9] = [
+    let cases: [Case; 9] = [
         (
             tokens(10, "1m"),
             ask(5, "0"),

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A text, the tokens that it tells of (input, output), and whether it is whole.
+type Row = (String, Option<(u64, u64)>, bool);
+
 const USAGE: &str = r#"{"prompt_tokens":9,"completion_tokens":7,"total_tokens":16}"#;
 const OF_RESPONSE: &str = r#"{"input_tokens":9,"output_tokens":7,"total_tokens":16}"#;
 
@@ -38,7 +41,7 @@ fn json(body: &str) -> (Option<(u64, u64)>, bool) {
 #[test]
 fn whole_answers() {
     let known = Some((9, 7));
-    let table: &[(String, Option<(u64, u64)>, bool)] = &[
+    let table: &[Row] = &[
         (format!(r#"{{"choices":[],"usage":{USAGE}}}"#), known, true),
         (format!(r#"{{"usage":{USAGE},"choices":[{{"message":"é"}}]}}"#), known, true),
         (format!("{{\r\n\t\"\\u0075sage\" : {USAGE} }}\n\n"), known, true),
@@ -82,7 +85,7 @@ fn streams_of_completions() {
     let chunk = r#"{"choices":[{"delta":{"content":"é"}}],"usage":null}"#;
     let last = format!(r#"{{"choices":[],"usage":{USAGE}}}"#);
     let known = Some((9, 7));
-    let table: &[(String, Option<(u64, u64)>, bool)] = &[
+    let table: &[Row] = &[
         (format!("data: {chunk}\n\ndata: {last}\n\ndata: [DONE]\n\n"), known, true),
         (format!("data:{chunk}\r\n\r\ndata:{last}\r\n\r\ndata:[DONE]\r\n\r\n"), known, true),
         (format!("\u{FEFF}: hi\n\nevent: x\ndata: {last}\n\ndata: [DONE] \n\n"), known, true),
@@ -130,7 +133,7 @@ fn streams_of_responses() {
         let of = read(Operation::Responses, "text/event-stream", &body);
         assert_eq!(of, (None, true), "{kind}");
     }
-    let table: &[(String, Option<(u64, u64)>, bool)] = &[
+    let table: &[Row] = &[
         (begun.clone(), None, false),
         (format!("{begun}{delta}"), None, false),
         (event("response.in_progress", OF_RESPONSE), Some((9, 7)), false),

@@ -21,10 +21,8 @@ fn the_edit_is_one_place() {
             Some(" {\"stream_options\":{\"include_usage\":true},\n\t\"stream\" : true }\r\n"),
         ),
         (
-            r#"{"x":{"stream_options":0},"stream":true}"#,
-            Some(
-                r#"{"stream_options":{"include_usage":true},"x":{"stream_options":0},"stream":true}"#,
-            ),
+            r#"{"x":{"stream_options":0}}"#,
+            Some(r#"{"stream_options":{"include_usage":true},"x":{"stream_options":0}}"#),
         ),
         (
             r#"{"a":1.0,"stream_options": null ,"a":2}"#,

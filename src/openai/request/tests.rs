@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// An operation, a body, and the tokens that it may come to (input, output).
+type Row = (Operation, &'static str, Option<(u64, u64)>);
+
 fn read_by(shape: &OpenAi, operation: Operation, body: &str) -> Result<Asked, Refusal> {
     read(shape, operation, Bytes::copy_from_slice(body.as_bytes()))
 }
@@ -80,7 +83,7 @@ fn no_other_model_may_answer() {
 #[test]
 fn estimates() {
     use Operation::*;
-    let table: &[(Operation, &str, Option<(u64, u64)>)] = &[
+    let table: &[Row] = &[
         // "user" and "Hi" are six bytes: two tokens, four for the message, three for the answer.
         (
             Chat,
@@ -267,6 +270,10 @@ fn refusals_say_what_is_wrong() {
     let deep = ["[".repeat(500), "]".repeat(500)].concat();
     let body = format!(r#"{{"model":"m","messages":{deep}}}"#);
     assert_eq!(read_by(&OpenAi::new(), Chat, &body).unwrap_err().status(), 400);
+    // What was sent is not sent back at any length.
+    let text = format!("\"{}\"", "a".repeat(10_000));
+    let said = format!("{:?}", read_by(&OpenAi::new(), Chat, &text).unwrap_err());
+    assert!(said.len() < 600, "{} bytes", said.len());
     let long = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(257));
     assert_eq!(read_by(&OpenAi::new(), Chat, &long).unwrap_err().status(), 400);
 }
