@@ -26,7 +26,7 @@ fn estimate(operation: Operation, body: &str) -> Option<(u64, u64)> {
 #[test]
 fn estimates_of_what_is_seldom_said() {
     use Operation::*;
-    let table: &[(Operation, &str, Option<(u64, u64)>)] = &[
+    let table: &[Row] = &[
         // What is predicted may be paid for as output, twelve bytes of it here.
         (
             Chat,
