@@ -23,7 +23,6 @@ pub(super) struct Content {
 /// The members of parts of a message that hold a medium of limited cost, itself or by reference.
 /// What is in them is not text. A file may be all text, so it counts by its bytes.
 const MEDIA: &[&str] = &[
-    "image_url",
     "input_audio",
     "audio",
     // What an image generator has answered.
@@ -41,7 +40,7 @@ const REFERENCES: &[&str] = &["file_id", "file_url", "audio_url", "video_url"];
 pub(super) fn content(text: &str) -> Result<Content, serde_json::Error> {
     let mut content = Content::default();
     let mut reader = serde_json::Deserializer::from_str(text);
-    Counting { content: &mut content, is_type: false }.deserialize(&mut reader)?;
+    Counting { content: &mut content, part: Part::Text }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(content)
 }
@@ -83,8 +82,26 @@ impl<'de> Visitor<'de> for Inputs {
 /// Adds what it reads.
 struct Counting<'c> {
     content: &'c mut Content,
-    /// Whether it is the value of `type`.
-    is_type: bool,
+    part: Part,
+}
+
+/// What a value is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Text,
+    /// The value of `type`.
+    Type,
+    /// An image. Some servers take any file in its place, which may be all text.
+    Image,
+}
+
+/// Whether a text is the address of data that is no image.
+fn is_other_data(text: &str) -> bool {
+    let begins = |with: &str| {
+        let head = text.as_bytes().get(..with.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    begins("data:") && !begins("data:image/")
 }
 
 impl<'de> DeserializeSeed<'de> for Counting<'_> {
@@ -103,8 +120,10 @@ impl<'de> Visitor<'de> for Counting<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.content.bytes += text.len() as u64;
-        self.content.has_reference |= self.is_type && text == "item_reference";
+        if self.part != Part::Image || is_other_data(text) {
+            self.content.bytes += text.len() as u64;
+        }
+        self.content.has_reference |= self.part == Part::Type && text == "item_reference";
         Ok(())
     }
 
@@ -133,7 +152,8 @@ impl<'de> Visitor<'de> for Counting<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let content = self.content;
-        while items.next_element_seed(Counting { content, is_type: false })?.is_some() {}
+        let part = if self.part == Part::Image { Part::Image } else { Part::Text };
+        while items.next_element_seed(Counting { content, part })?.is_some() {}
         Ok(())
     }
 
@@ -151,7 +171,13 @@ impl<'de> Visitor<'de> for Counting<'_> {
                 let reference: Option<IgnoredAny> = members.next_value()?;
                 content.has_reference |= reference.is_some();
             } else {
-                members.next_value_seed(Counting { content, is_type: key == "type" })?;
+                content.media += u64::from(key == "image_url");
+                let part = match (self.part, &*key) {
+                    (Part::Image, _) | (_, "image_url") => Part::Image,
+                    (_, "type") => Part::Type,
+                    _ => Part::Text,
+                };
+                members.next_value_seed(Counting { content, part })?;
             }
         }
         content.has_reference |= has_id && !has_more;

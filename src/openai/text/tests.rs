@@ -23,6 +23,10 @@ fn strings_count_decoded_and_numbers_one_each() {
         (r#"[{"input_audio":{"data":"AAAA"}},{"audio":{"id":"a"}}]"#, 0, 0, 2),
         (r#"{"file":{"file_data":"AAAA","filename":"a"}}"#, 5, 0, 0),
         (r#"{"audio":null,"file_id":null}"#, 0, 0, 0),
+        // Not every file in the place of an image is one.
+        (r#"{"image_url":"Data:text/plain,abcd"}"#, 20, 0, 1),
+        (r#"{"image_url":{"url":"\u0064ata:text/plain,abcd"}}"#, 20, 0, 1),
+        (r#"{"image_url":{"url":"data:Image/png;base64,AAAA","detail":"low"}}"#, 0, 0, 1),
     ];
     for (text, bytes, numbers, media) in table {
         let wanted =
