@@ -89,7 +89,8 @@
 //! that these come to by the engine's price table, at the price at which it will be settled too.
 //! Without a price table money is not counted; with one, a model that has no price is refused,
 //! never free. A request that cannot be estimated waits for its turn at the
-//! [barrier](TollBuilder::barrier), with what one request costs held. Then the service inside is
+//! [barrier](TollBuilder::barrier), with what one request costs held, and goes on to its end though
+//! its client goes: what was held is far less than what it has used. Then the service inside is
 //! called, and its answer passes piece by piece, read as it does; nothing of it is buffered.
 //!
 //! An answer that is compressed cannot be read, so the upstream is not asked for one: the field
@@ -126,7 +127,8 @@
 //!
 //! Slow clients are the server's to time out; the layer takes nothing that is counted before a
 //! request is whole. When the gateway shuts down, close the [ledger](crate::Ledger::close) after
-//! the last connection: what ends later is not recorded.
+//! the last connection and the last task that was spawned for the layer: what ends later is not
+//! recorded.
 //!
 //! # Cost
 //!
@@ -139,6 +141,7 @@ mod booking;
 mod caller;
 mod correction;
 mod denial;
+mod detached;
 mod entrance;
 mod fare;
 mod fields;

@@ -11,7 +11,7 @@ mod text;
 mod usage;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, UPGRADE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, UPGRADE};
 use http::{Method, StatusCode, request as head, response};
 
 use crate::http::{Asked, Class, Protocol, Refusal, UsageReader};
@@ -20,21 +20,27 @@ use operation::Operation;
 /// Reads requests and answers of the OpenAI-compatible APIs.
 ///
 /// **What is metered.** `POST` to `/v1/chat/completions`, `/v1/completions`, `/v1/responses` and
-/// `/v1/embeddings`. `GET`, `HEAD` and `OPTIONS` are free, except to open a socket. Everything else
-/// is refused with 404, because it is not known what it costs.
+/// `/v1/embeddings`. `GET`, `HEAD` and `OPTIONS` are free, except to open a socket or to stand for
+/// another method (`x-http-method-override`). Everything else is refused with 404, because it is
+/// not known what it costs.
 ///
 /// **What a request may come to.** Of its input the bytes of the text, tools included, divided by
 /// [`bytes_per_token`](Self::bytes_per_token) and rounded up, and a few tokens for each message; a
-/// fixed number for each image, recording and file; arrays of tokens count exactly. Of its output
-/// `max_completion_tokens`, `max_tokens` or `max_output_tokens`, else
-/// [`default_output`](Self::default_output), for each of its `n` answers and of its prompts. It is
-/// an estimate: what an answer used beyond it is charged when it is settled. Nobody can tell what
-/// comes of a request without a limit of its output, or with input that is not in it: an earlier
-/// response, a stored prompt, a tool that is run upstream. Then [`Asked::tokens`] is `None`.
+/// fixed number for each image and recording; files that are in it by their bytes, as they are
+/// written; arrays of tokens exactly. Of its output `max_completion_tokens`, `max_tokens` or
+/// `max_output_tokens`, else [`default_output`](Self::default_output), and its `prediction`, for
+/// each of its `n` or `best_of` answers and of its prompts. Zero is no limit: some upstreams have
+/// none then. It is an estimate: what an answer used beyond it is charged when it is settled.
+/// Nobody can tell what comes of a request without a limit of its output, or with input that is not
+/// in it: an earlier response, a stored prompt, a file or a film by reference, a tool that is run
+/// upstream. Then [`Asked::tokens`] is `None`.
 ///
 /// **What a request must be.** An object whose members that decide what it costs are there once,
 /// spelt as in OpenAI's documentation, and numbers where they should be. Its other members are
-/// nobody's business here. `background` is refused: such an answer does not say what it used.
+/// nobody's business here. `background` is refused: such an answer does not say what it used; and a
+/// `service_tier` other than `auto`, `default` and `flex`: it may cost more than the model's price
+/// says; and `models` and `fallbacks`: another model may cost more. A body that says that it is no
+/// JSON in UTF-8 is refused with 415, because an upstream may read it otherwise.
 ///
 /// **What goes on.** The body as it came, but for one thing: streamed completions are asked for
 /// `stream_options.include_usage` where the client did not. The stream then has one more chunk,
@@ -107,7 +113,7 @@ impl OpenAi {
         self
     }
 
-    /// How many tokens an image, a recording or a file is taken for; 2,048 unless given.
+    /// How many tokens an image or a recording is taken for; 2,048 unless given.
     pub fn media_tokens(mut self, tokens: u64) -> Self {
         self.media_tokens = tokens;
         self
@@ -142,10 +148,33 @@ fn not_metered(request: &head::Parts) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "unknown_url", message)
 }
 
+/// The fields by which a request of another method may have work done.
+const NOT_FREE: [HeaderName; 4] = [
+    UPGRADE,
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// Whether a body is JSON in UTF-8, as far as it says what it is.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().all(|value| {
+        let mut parts = value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let is_json = parts.next().is_some_and(|it| it.eq_ignore_ascii_case(b"application/json"));
+        is_json
+            && parts.all(|parameter| match parameter.split_at_checked(b"charset".len()) {
+                Some((name, value)) if name.eq_ignore_ascii_case(b"charset") => {
+                    [&b"=utf-8"[..], b"=\"utf-8\""].iter().any(|it| value.eq_ignore_ascii_case(it))
+                }
+                _ => true,
+            })
+    })
+}
+
 impl Protocol for OpenAi {
     fn class(&self, request: &head::Parts) -> Class {
         let free = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method);
-        if free && !request.headers.contains_key(UPGRADE) {
+        if free && !NOT_FREE.iter().any(|name| request.headers.contains_key(name)) {
             Class::Free
         } else if request.method == Method::POST && self.operation(request.uri.path()).is_some() {
             Class::Metered
@@ -162,6 +191,12 @@ impl Protocol for OpenAi {
             let message = "the body is compressed; accepted: no content-encoding";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Refusal::new(status, "unsupported_encoding", message));
+        }
+        if !is_json(&request.headers) {
+            let message =
+                "the body says that it is no JSON; accepted: content-type application/json";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Refusal::new(status, "unsupported_media_type", message));
         }
         request::read(self, operation, body)
     }

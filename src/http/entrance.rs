@@ -4,7 +4,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
 use super::booking::Rest;
-use super::fare::{Fare, priced};
+use super::fare::{Fare, estimated};
 use super::passage::Passage;
 use super::quota;
 use super::refusal::Refusal;
@@ -23,7 +23,7 @@ impl Passage {
     pub(super) async fn admit(&mut self, id: Option<RecordId>) -> Result<(Fare, Route), Refusal> {
         let price = self.price()?;
         let tokens = self.asked.tokens.unwrap_or_default();
-        let estimate = priced(price.as_ref(), tokens, 1).ok_or_else(uncountable)?;
+        let estimate = estimated(price.as_ref(), tokens).ok_or_else(uncountable)?;
         let permit = self.permit(self.asked.tokens.map(|_| &estimate)).await?;
         let Self { booth, asked, caller, report, .. } = self;
         let route = booth.ledger.engine().route(&caller.owners);
@@ -113,7 +113,8 @@ fn uncountable() -> Refusal {
 }
 
 fn unestimated() -> Refusal {
-    let message = "what the request costs at most cannot be estimated: set `max_tokens`";
+    let message = "what the request costs at most cannot be estimated: set `max_tokens`, and send \
+                   all of its input with it";
     Refusal::new(StatusCode::BAD_REQUEST, "missing_required_parameter", message).param("max_tokens")
 }
 

@@ -101,6 +101,22 @@ impl Drop for Fare {
     }
 }
 
+/// What one request with so many tokens may come to. What of its input is written to a cache, or
+/// read from one, is not known before, and may cost more than other input.
+pub(super) fn estimated(price: Option<&Price>, tokens: Usage) -> Option<Usage> {
+    let mut estimate = priced(price, tokens, 1)?;
+    let input_tokens = 0;
+    let written = tokens.cache_write_tokens.checked_add(tokens.input_tokens)?;
+    let read = tokens.cached_tokens.checked_add(tokens.input_tokens)?;
+    for otherwise in [
+        Usage { input_tokens, cache_write_tokens: written, ..tokens },
+        Usage { input_tokens, cached_tokens: read, ..tokens },
+    ] {
+        estimate.cost = estimate.cost.max(priced(price, otherwise, 1)?.cost);
+    }
+    Some(estimate)
+}
+
 /// What tokens and requests come to, money included. `None` if it is more than can be counted.
 pub(super) fn priced(price: Option<&Price>, tokens: Usage, requests: u64) -> Option<Usage> {
     let mut usage = Usage { requests, cost: Money::ZERO, ..tokens };
@@ -108,4 +124,21 @@ pub(super) fn priced(price: Option<&Price>, tokens: Usage, requests: u64) -> Opt
         usage.cost = price.cost(&usage).ok()?;
     }
     Some(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client decides what of its input is written to a cache.
+    #[test]
+    fn an_estimate_is_not_below_what_a_cache_costs() {
+        let [two, three] = [2, 3].map(Money::from_units);
+        let tokens = Usage { input_tokens: 1_000_000, ..Usage::default() };
+        let cost = |price: Price| estimated(Some(&price), tokens).unwrap().cost;
+        assert_eq!(cost(Price::per_million(two, two)), two);
+        assert_eq!(cost(Price::per_million(two, two).cache_write(three)), three);
+        assert_eq!(cost(Price::per_million(two, two).cached(three)), three);
+        assert_eq!(cost(Price::per_million(three, two).cached(two).cache_write(two)), three);
+    }
 }

@@ -19,6 +19,10 @@
 //! | it was charged, and the answer broke off | is completed with an error that says so |
 //! | nothing was charged: denied, refused, not billed | is failed: the next try executes it |
 //! | nobody knows: an error, a panic | is failed: the next try executes it, under the same charge |
+//! | … and it was tried before | is completed with an error that says so |
+//!
+//! What several tries under one charge have used is charged once, so a key whose answers break off
+//! again and again, to a client who has read them, is not executed for ever.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -32,12 +36,13 @@ use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::AnswerBody;
+use super::detached::pass_on;
 use super::key_field::key_of;
 use super::meter::End;
-use super::relay::{BoxError, relay};
+use super::relay::BoxError;
 use super::stored::{self, Recording};
 use super::{Caller, Refusal};
-use crate::idempotency::{Fingerprint, Idempotency, PART_BYTES_MAX, Ran, RunError, Scope};
+use crate::idempotency::{Attempt, Fingerprint, Idempotency, PART_BYTES_MAX, Ran, RunError, Scope};
 use crate::ledger::RecordId;
 use crate::promise::{Owed, promise};
 use crate::telemetry::{self, Keyed as Met};
@@ -116,9 +121,8 @@ where
     let most = keys.result_bytes_max();
     let mut ran = pin!(keys.run(&scope, fingerprint, wait, move |attempt| async move {
         telemetry::keyed(operation, Met::Executed);
-        let charge = attempt.charge();
-        let answer = execute(charge).await.map_err(Some)?;
-        hand_out(answer, owed, charge, most).await.ok_or(None)
+        let answer = execute(attempt.charge()).await.map_err(Some)?;
+        hand_out(answer, owed, &attempt, most).await.ok_or(None)
     }));
     // The answer is there as soon as it begins; the key's end is for those who come later.
     poll_fn(|context| {
@@ -142,7 +146,7 @@ fn short(text: String) -> String {
 async fn hand_out<RB>(
     answer: Response<AnswerBody<RB>>,
     owed: Owed<Response<AnswerBody<RB>>>,
-    charge: RecordId,
+    attempt: &Attempt,
     most: usize,
 ) -> Option<Vec<u8>>
 where
@@ -152,27 +156,17 @@ where
     let (mut head, body) = answer.into_parts();
     // Not ours to say for another one's replay.
     head.headers.remove(REPLAYED);
-    let mut body = pin!(body);
     let mut recording = Recording::new(&head, most);
-    let (relay, relayed) = relay(body.size_hint().exact());
-    drop(owed.give(Response::from_parts(head, AnswerBody::relayed(relayed))));
-    let ended = loop {
-        match poll_fn(|context| body.as_mut().poll_frame(context)).await {
-            Some(Ok(frame)) => {
-                frame.data_ref().into_iter().for_each(|data| recording.add(data));
-                relay.frame(frame).await;
-            }
-            Some(Err(error)) => break Err(error),
-            None => break Ok(()),
-        }
-    };
-    let kept = match body.end() {
+    let answer = Response::from_parts(head, body);
+    let hand = |answer| drop(owed.give(answer));
+    match pass_on(answer, hand, |data| recording.add(data)).await {
         Some(End::Completed) => Some(recording.into_bytes()),
-        Some(End::Billed) => Some(billed_but_broken(charge, most)),
+        Some(End::Billed) => Some(billed_but_broken(attempt.charge(), most)),
+        Some(End::Unknown) if attempt.is_takeover() => {
+            Some(billed_but_broken(attempt.charge(), most))
+        }
         Some(End::Unbilled | End::Unknown) | None => None,
-    };
-    relay.end(ended).await;
-    kept
+    }
 }
 
 /// What a call is answered that has no answer of its own execution.
@@ -235,17 +229,18 @@ fn unavailable() -> Refusal {
     soon(refusal(status, "idempotency_unavailable", message)).kind("api_error")
 }
 
-fn broke_off() -> Refusal {
-    let message = "the execution of the request broke off; send it again with the same \
-                   Idempotency-Key: it is charged once";
+pub(super) fn broke_off() -> Refusal {
+    let message = "the execution of the request broke off; with an Idempotency-Key, send it again \
+                   with the same one: it is charged once";
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "request_broke_off", message).kind("api_error")
 }
 
 /// What is replayed in place of an answer that was charged and broke off.
 fn billed_but_broken(charge: RecordId, most: usize) -> Vec<u8> {
     let message = format!(
-        "the answer to the request with this Idempotency-Key broke off; what it used until then \
-         was charged, once, as the record {charge}; send a new key to execute it again"
+        "the answer to the request with this Idempotency-Key broke off; what it used until then, \
+         or may have used, was charged, once, as the record {charge}; send a new key to execute it \
+         again"
     );
     let refusal = refusal(StatusCode::BAD_GATEWAY, "upstream_broke_off", message);
     let (head, body) = final_word(refusal).kind("api_error").into_response().into_parts();

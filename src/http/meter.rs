@@ -18,6 +18,8 @@
 //!   held. So as long as the fare is a local of the request's future, a future that is dropped, an
 //!   error of the service inside, and a panic of it all come to uncertain. When the head has come
 //!   the fare moves into the meter, without an await in between, and the meter into the body.
+//!   Where nothing was estimated, both are in a task of their own, which reads to the end though
+//!   the client goes: what is held there is too little to be charged in place of what was used.
 //! - A meter that is open ends its fare in `decide`, the only place that leaves [`State::Open`]. It
 //!   is called at the end of the body, at an error of it, and by the meter's own `Drop`: a body
 //!   that is never polled, or not to its end, is dropped at the latest with its connection's task,
@@ -203,6 +205,8 @@ fn verdict(
         }
         Some(used) if !status.is_success() => (Verdict::Failed(used), charged),
         Some(used) if ended || whole => (Verdict::Completed(used), charged),
+        // Some upstreams say zero until they know.
+        Some(used) if used == Usage::default() => (Verdict::Uncertain, End::Unknown),
         Some(used) => (Verdict::Partial(used), charged),
         None if ended && readable && is_refusal(status) => {
             (Verdict::Unbilled(status), End::Unbilled)
@@ -240,6 +244,15 @@ mod tests {
                 };
                 assert_eq!(of_used, charged, "{status}");
                 assert_eq!(end == End::Completed, ended || whole);
+
+                let none = Some(Usage::default());
+                let (of_zero, _) = verdict(status, true, ended, none, whole);
+                let expected = match (status.is_success(), ended || whole) {
+                    (true, true) => Verdict::Completed(Usage::default()),
+                    (true, false) => Verdict::Uncertain,
+                    (false, _) => Verdict::Unbilled(status),
+                };
+                assert_eq!(of_zero, expected, "{status}");
 
                 let (unread, _) = verdict(status, false, ended, None, whole);
                 assert_eq!(unread, Verdict::Uncertain, "{status}");

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::body::AnswerBody;
 use super::caller::Caller;
+use super::detached::detached;
 use super::fare::{Fare, Verdict};
 use super::forwarded::Forwarded;
 use super::key_field;
@@ -22,6 +23,7 @@ use super::quota;
 use super::relay::BoxError;
 use super::report::{Report, refuse};
 use super::upstream::Upstream;
+use crate::engine::Route;
 use crate::ledger::RecordId;
 use crate::sync::Arc;
 
@@ -68,18 +70,44 @@ impl Passage {
         id: Option<RecordId>,
     ) -> Result<Response<AnswerBody<R>>, S::Error>
     where
-        S: Service<Request<Forwarded<B>>, Response = Response<R>>,
-        R: Body<Data = Bytes>,
+        S: Service<Request<Forwarded<B>>, Response = Response<R>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
     {
         // Nobody asks for it again.
         self.received = Bytes::new();
         self.report.resume();
-        let (mut fare, route) = match self.admit(id).await {
+        let (fare, route) = match self.admit(id).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(refuse(&mut self.report, refusal)),
         };
         let request = self.request(id);
         poll_fn(|context| inner.poll_ready(context)).await?;
+        // Of what is not estimated hardly anything is held. A client that took all but the end of
+        // its answer would have it for that. With a key it is in a task of its own already.
+        let spawn = (id.is_none() && self.asked.tokens.is_none()).then(|| self.booth.spawn.clone());
+        let called = self.call(inner, request, fare, route);
+        match spawn {
+            Some(spawn) => detached(&spawn, called).await,
+            None => called.await,
+        }
+    }
+
+    /// Calls the service inside, which is ready, and meters what it answers.
+    async fn call<S, B, R>(
+        self,
+        mut inner: S,
+        request: Request<Forwarded<B>>,
+        mut fare: Fare,
+        route: Route,
+    ) -> Result<Response<AnswerBody<R>>, S::Error>
+    where
+        S: Service<Request<Forwarded<B>>, Response = Response<R>>,
+        R: Body<Data = Bytes>,
+    {
         fare.dispatch();
         let (mut parts, body) = inner.call(request).await?.into_parts();
         quota::tell(&mut parts, &self.booth, &route, &self.caller);

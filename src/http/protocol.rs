@@ -12,7 +12,8 @@ use crate::units::Usage;
 pub enum Class {
     /// It is reserved for and settled.
     Metered,
-    /// It costs nothing: it goes on untouched.
+    /// It costs nothing: it goes on untouched, and the layer asks nobody whose it is. What others
+    /// have stored at the upstream may be read that way: a gateway looks before the layer.
     Free,
     /// It is not known what it costs, so it does not go on.
     Refused(Refusal),

@@ -11,7 +11,17 @@ use super::operation::Operation;
 use crate::http::Refusal;
 
 /// The members that every operation has.
-const COMMON: [&str; 5] = ["model", "stream", "stream_options", "background", "tools"];
+const COMMON: [&str; 9] = [
+    "model",
+    "models",
+    "fallbacks",
+    "stream",
+    "stream_options",
+    "background",
+    "tools",
+    "service_tier",
+    "prediction",
+];
 
 /// The body of a request, taken apart one level deep.
 pub(super) struct Members<'a> {

@@ -46,8 +46,8 @@ impl Operation {
     /// The members of a request that say how many answers are made, of which the largest counts.
     pub(super) fn choices(self) -> &'static [&'static str] {
         match self {
-            Operation::Chat => &["n"],
-            Operation::Completions => &["n", "best_of"],
+            // OpenAI's chat has no `best_of`; that of other servers does.
+            Operation::Chat | Operation::Completions => &["n", "best_of"],
             Operation::Responses | Operation::Embeddings => &[],
         }
     }

@@ -26,6 +26,12 @@ const MODEL_MAX: usize = 256;
 const OWN_TOOLS: [&str; 5] =
     ["function", "custom", "local_shell", "computer_use_preview", "apply_patch"];
 
+/// The tiers that cost no more than the price of a model says.
+const TIERS: [&str; 3] = ["auto", "default", "flex"];
+
+/// By these some upstreams let a client say which other models may answer.
+const OTHER_MODELS: [&str; 2] = ["models", "fallbacks"];
+
 #[derive(Deserialize)]
 struct Tool<'a> {
     #[serde(rename = "type", borrow)]
@@ -40,6 +46,16 @@ pub(super) fn read(shape: &OpenAi, operation: Operation, body: Bytes) -> Result<
         let message = "an answer in the background does not say what it used; accepted: false";
         let refusal = Refusal::new(StatusCode::BAD_REQUEST, "unsupported_value", message);
         return Err(refusal.param("background"));
+    }
+    for name in OTHER_MODELS {
+        if members.given(name).is_some() {
+            return Err(wrong(name, "unsupported_value", "none: what `model` costs is charged"));
+        }
+    }
+    let accepted = "`auto`, `default` or `flex`: what others cost is not known";
+    let tier = members.read::<String>("service_tier", accepted)?;
+    if tier.is_some_and(|tier| !TIERS.contains(&&*tier)) {
+        return Err(wrong("service_tier", "unsupported_value", accepted));
     }
     let streams = members.read("stream", "true or false")? == Some(true);
     let tokens = tokens(shape, operation, &members)?;
@@ -134,7 +150,8 @@ fn output(
     operation: Operation,
     members: &Members<'_>,
 ) -> Result<Option<u64>, Refusal> {
-    let limit = members.largest(operation.output_limits())?;
+    // To some servers zero is no limit.
+    let limit = members.largest(operation.output_limits())?.filter(|limit| *limit > 0);
     let choices = members.largest(operation.choices())?.unwrap_or(1);
     let prompts = match members.given(operation.input()) {
         Some(prompts) if operation == Operation::Completions => text::inputs(prompts.get()).ok(),
@@ -147,8 +164,11 @@ fn output(
         return Ok(Some(0));
     }
     let Some(each) = limit.or(shape.default_output) else { return Ok(None) };
+    // What is predicted and not said is paid for as output, beside what is said.
+    let predicted = members.given("prediction").map_or(0, |text| text.get().len() as u64);
+    let each = each.checked_add(predicted.div_ceil(shape.bytes_per_token));
     let answers = choices.checked_mul(prompts.unwrap_or(1).max(1));
-    match answers.and_then(|answers| answers.checked_mul(each)) {
+    match answers.zip(each).and_then(|(answers, each)| answers.checked_mul(each)) {
         Some(tokens) => Ok(Some(tokens)),
         None => Err(wrong("n", "invalid_value", "at most 2^64 - 1 tokens of output in all")),
     }

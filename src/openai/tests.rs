@@ -11,6 +11,46 @@ fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> head::Parts {
     request.body(()).expect("a request").into_parts().0
 }
 
+/// What an upstream may read otherwise is not read here.
+#[test]
+fn bodies_are_json_in_utf_8() {
+    let body = r#"{"model":"m","input":"a"}"#;
+    let status = |fields: &[(&str, &str)]| {
+        let asked = OpenAi::new().read(&head("POST", "/v1/embeddings", fields), body.into());
+        asked.err().map(|refusal| refusal.status().as_u16())
+    };
+    assert_eq!(status(&[]), None);
+    for fine in [
+        "application/json",
+        "Application/JSON; charset=UTF-8",
+        "application/json;charset=\"utf-8\"",
+        "application/json; x=y",
+    ] {
+        assert_eq!(status(&[("content-type", fine)]), None, "{fine}");
+    }
+    for other in [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-7",
+        "application/json; charset=utf-8; charset=utf-16",
+        "application/json, text/plain",
+    ] {
+        assert_eq!(status(&[("content-type", other)]), Some(415), "{other}");
+    }
+    let twice = [("content-type", "application/json"), ("content-type", "text/plain")];
+    assert_eq!(status(&twice), Some(415));
+}
+
+#[test]
+fn a_method_that_stands_for_another_is_not_free() {
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "Upgrade"] {
+        let request = head("GET", "/v1/chat/completions", &[(name, "POST")]);
+        assert!(matches!(OpenAi::new().class(&request), Class::Refused(_)), "{name}");
+    }
+}
+
 #[test]
 fn classes() {
     let metered = [

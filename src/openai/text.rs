@@ -14,27 +14,23 @@ pub(super) struct Content {
     pub(super) bytes: u64,
     /// Its numbers: in an array of tokens each is one.
     pub(super) numbers: u64,
-    /// Images, recordings and files.
+    /// Images and recordings.
     pub(super) media: u64,
     /// Whether it refers to what is not in it.
     pub(super) has_reference: bool,
 }
 
-/// The members of parts of a message that hold a medium, itself or by reference. What is in them
-/// is not text.
+/// The members of parts of a message that hold a medium of limited cost, itself or by reference.
+/// What is in them is not text. A file may be all text, so it counts by its bytes.
 const MEDIA: &[&str] = &[
-    "image_url",
     "input_audio",
-    "audio_url",
-    "video_url",
     "audio",
-    "file",
-    "file_data",
-    "file_id",
-    "file_url",
     // What an image generator has answered.
     "result",
 ];
+
+/// The members that refer to a file, a recording or a film of any length.
+const REFERENCES: &[&str] = &["file_id", "file_url", "audio_url", "video_url"];
 
 /// Reads the content of a JSON text.
 ///
@@ -44,7 +40,7 @@ const MEDIA: &[&str] = &[
 pub(super) fn content(text: &str) -> Result<Content, serde_json::Error> {
     let mut content = Content::default();
     let mut reader = serde_json::Deserializer::from_str(text);
-    Counting { content: &mut content, is_type: false }.deserialize(&mut reader)?;
+    Counting { content: &mut content, part: Part::Text }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(content)
 }
@@ -86,8 +82,26 @@ impl<'de> Visitor<'de> for Inputs {
 /// Adds what it reads.
 struct Counting<'c> {
     content: &'c mut Content,
-    /// Whether it is the value of `type`.
-    is_type: bool,
+    part: Part,
+}
+
+/// What a value is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Text,
+    /// The value of `type`.
+    Type,
+    /// An image. Some servers take any file in its place, which may be all text.
+    Image,
+}
+
+/// Whether a text is the address of data that is no image.
+fn is_other_data(text: &str) -> bool {
+    let begins = |with: &str| {
+        let head = text.as_bytes().get(..with.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    begins("data:") && !begins("data:image/")
 }
 
 impl<'de> DeserializeSeed<'de> for Counting<'_> {
@@ -106,8 +120,10 @@ impl<'de> Visitor<'de> for Counting<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.content.bytes += text.len() as u64;
-        self.content.has_reference |= self.is_type && text == "item_reference";
+        if self.part != Part::Image || is_other_data(text) {
+            self.content.bytes += text.len() as u64;
+        }
+        self.content.has_reference |= self.part == Part::Type && text == "item_reference";
         Ok(())
     }
 
@@ -136,20 +152,35 @@ impl<'de> Visitor<'de> for Counting<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let content = self.content;
-        while items.next_element_seed(Counting { content, is_type: false })?.is_some() {}
+        let part = if self.part == Part::Image { Part::Image } else { Part::Text };
+        while items.next_element_seed(Counting { content, part })?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let content = self.content;
+        // An item that says nothing of itself but its id stands for an earlier one.
+        let (mut has_id, mut has_more) = (false, false);
         while let Some(Key(key)) = members.next_key()? {
+            has_id |= key == "id";
+            has_more |= key != "id" && key != "type";
             if MEDIA.contains(&&*key) {
                 let medium: Option<IgnoredAny> = members.next_value()?;
                 content.media += u64::from(medium.is_some());
+            } else if REFERENCES.contains(&&*key) {
+                let reference: Option<IgnoredAny> = members.next_value()?;
+                content.has_reference |= reference.is_some();
             } else {
-                members.next_value_seed(Counting { content, is_type: key == "type" })?;
+                content.media += u64::from(key == "image_url");
+                let part = match (self.part, &*key) {
+                    (Part::Image, _) | (_, "image_url") => Part::Image,
+                    (_, "type") => Part::Type,
+                    _ => Part::Text,
+                };
+                members.next_value_seed(Counting { content, part })?;
             }
         }
+        content.has_reference |= has_id && !has_more;
         Ok(())
     }
 }

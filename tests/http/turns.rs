@@ -71,8 +71,10 @@ async fn who_can_be_estimated_does_not_wait() {
 /// The next one is let in when the record of the one before is booked, however that one ended.
 #[tokio::test]
 async fn the_next_one_waits_for_the_record_though_the_client_has_gone() {
-    for acts in [vec![Act::Hang], vec![head("200 OK"), chunk("used 7\n"), chunk("x\n"), Act::Hang]]
-    {
+    for acts in [
+        vec![Act::Wait, Act::Reset],
+        vec![head("200 OK"), chunk("used 7\n"), chunk("x\n"), Act::Wait, Act::Reset],
+    ] {
         let engine = engine(1_000_000_000);
         let (ledger, mut writer) =
             Ledger::builder(&engine).by_hand(MemoryLedger::default()).unwrap();
@@ -88,6 +90,7 @@ async fn the_next_one_waits_for_the_record_though_the_client_has_gone() {
         let second = tokio::spawn(send(gateway.address, posted(UNKNOWN)));
         until("it waits", || barrier.counts().waiting == 1).await;
         first.abort();
+        upstream.go_on(1);
         until("its end has come", || books.ledger.health().queued == 1).await;
         a_moment().await;
         assert_eq!(upstream.requests().len(), 1, "let in before the other one is booked");
@@ -96,10 +99,28 @@ async fn the_next_one_waits_for_the_record_though_the_client_has_gone() {
         second.abort();
         // What it has come to, if it has, is a reply that is open.
         drop(second);
+        upstream.go_on(1);
         until("its end has come", || books.ledger.health().queued == 1).await;
         writer.turn(now());
         books.quiet(2).await;
     }
+}
+
+/// Hardly anything is held for it, so it is not charged by that.
+#[tokio::test]
+async fn who_leaves_before_it_is_told_what_he_used_is_charged_that() {
+    let books = Books::new();
+    let barrier = barrier();
+    let acts = vec![head("200 OK"), chunk("x\n"), Act::Wait, chunk("used 7\ndone\n"), end()];
+    let (gateway, upstream) = gateway(&books, &barrier, acts).await;
+    let mut reply = send(gateway.address, posted(UNKNOWN)).await.unwrap();
+    reply.expect("x").await;
+    drop(reply);
+    a_moment().await;
+    upstream.go_on(1);
+    books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
+    until("nobody is inside", || barrier.counts().holding == 0).await;
+    assert_eq!(upstream.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -89,6 +89,23 @@ async fn an_answer_that_broke_off_unknown_is_executed_again_and_charged_by_that(
     assert_eq!(gateway.used("k1"), (7, 0));
 }
 
+/// All tries are one charge: who reads what breaks off again and again would have it for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_breaks_off_unknown_again_is_not_executed_a_third_time() {
+    let gateway = Gateway::start().await;
+    for _ in 0..2 {
+        gateway.upstream.next(Reply::ok([say("one\n"), Step::Cut]));
+        assert!(gateway.ask(&ask("k")).await.broke);
+        gateway.settles(ESTIMATE).await;
+    }
+    let third = gateway.ask(&ask("k")).await;
+    assert_eq!((third.status.as_u16(), third.is_replayed()), (502, true));
+    assert_eq!(third.error().0, "upstream_broke_off");
+    assert_eq!(third.field("x-should-retry"), Some("false"));
+    assert_eq!(gateway.upstream.calls(), 2);
+    assert_eq!(gateway.used("k1"), (ESTIMATE, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn so_is_a_request_whose_upstream_hung_up() {
     let gateway = Gateway::start().await;

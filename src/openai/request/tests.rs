@@ -22,6 +22,64 @@ fn estimate(operation: Operation, body: &str) -> Option<(u64, u64)> {
     Some(both)
 }
 
+/// What some upstreams take on beyond what is usual.
+#[test]
+fn estimates_of_what_is_seldom_said() {
+    use Operation::*;
+    let table: &[Row] = &[
+        // What is predicted may be paid for as output, twelve bytes of it here.
+        (
+            Chat,
+            r#"{"model":"m","messages":[],"max_tokens":7,"prediction":{"content":1}}"#,
+            Some((3, 12)),
+        ),
+        // A file counts by its bytes, and what is not there cannot be counted.
+        (
+            Responses,
+            r#"{"model":"m","input":[{"content":[{"file_data":"AAAAAA"}]}],"max_output_tokens":5}"#,
+            Some((2 + 4 + 3, 5)),
+        ),
+        (
+            Responses,
+            r#"{"model":"m","input":[{"content":[{"file_id":"f"}]}],"max_output_tokens":5}"#,
+            None,
+        ),
+        (Responses, r#"{"model":"m","input":[{"id":"x"}],"max_output_tokens":5}"#, None),
+    ];
+    for (operation, body, wanted) in table {
+        assert_eq!(estimate(*operation, body), *wanted, "{body}");
+    }
+}
+
+/// A client may not choose what its model costs.
+#[test]
+fn tiers_that_cost_more_are_refused() {
+    let asked = |tier: &str| {
+        let body = format!(r#"{{"model":"m","messages":[],"service_tier":{tier}}}"#);
+        read_by(&OpenAi::new(), Operation::Chat, &body)
+    };
+    for tier in ["null", "\"auto\"", "\"default\"", "\"flex\""] {
+        assert!(asked(tier).is_ok(), "{tier}");
+    }
+    for tier in ["\"priority\"", "\"Default\"", "\"\"", "1"] {
+        let refusal = asked(tier).unwrap_err().into_response();
+        assert_eq!(refusal.status(), 400, "{tier}");
+        let body = String::from_utf8_lossy(refusal.body()).into_owned();
+        assert!(body.contains("accepted: `auto`, `default` or `flex`"), "{body}");
+    }
+}
+
+#[test]
+fn no_other_model_may_answer() {
+    for name in ["models", "fallbacks"] {
+        let body = format!(r#"{{"model":"m","messages":[],"{name}":["dear"]}}"#);
+        let refusal = read_by(&OpenAi::new(), Operation::Chat, &body).unwrap_err();
+        assert_eq!(refusal.status(), 400, "{name}");
+        let body = format!(r#"{{"model":"m","messages":[],"{name}":null}}"#);
+        assert!(read_by(&OpenAi::new(), Operation::Chat, &body).is_ok(), "{name}");
+    }
+}
+
 #[test]
 fn estimates() {
     use Operation::*;
@@ -50,7 +108,14 @@ fn estimates() {
             r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#,
             Some((3, 9)),
         ),
-        (Chat, r#"{"model":"m","messages":[],"max_tokens":0}"#, Some((3, 0))),
+        // Zero is no limit to some.
+        (Chat, r#"{"model":"m","messages":[],"max_tokens":0}"#, None),
+        (
+            Chat,
+            r#"{"model":"m","messages":[],"max_tokens":7,"max_completion_tokens":0}"#,
+            Some((3, 7)),
+        ),
+        (Chat, r#"{"model":"m","messages":[],"max_tokens":7,"best_of":3}"#, Some((3, 21))),
         (Chat, r#"{"model":"m","messages":[],"max_tokens":null,"n":null}"#, None),
         (Chat, r#"{"model":"m","messages":[]}"#, None),
         // Numbers, true and null are no text; other members are, tools too.

@@ -20,8 +20,13 @@ fn strings_count_decoded_and_numbers_one_each() {
         (r#"[{"role":"user","content":"Hi"}]"#, 6, 0, 0),
         (r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#, 9, 0, 1),
         (r#"{"image_url":"https://example.com/a.png","detail":"low"}"#, 3, 0, 1),
-        (r#"[{"input_audio":{"data":"AAAA"}},{"file":{"file_data":"AAAA"}}]"#, 0, 0, 2),
+        (r#"[{"input_audio":{"data":"AAAA"}},{"audio":{"id":"a"}}]"#, 0, 0, 2),
+        (r#"{"file":{"file_data":"AAAA","filename":"a"}}"#, 5, 0, 0),
         (r#"{"audio":null,"file_id":null}"#, 0, 0, 0),
+        // Not every file in the place of an image is one.
+        (r#"{"image_url":"Data:text/plain,abcd"}"#, 20, 0, 1),
+        (r#"{"image_url":{"url":"\u0064ata:text/plain,abcd"}}"#, 20, 0, 1),
+        (r#"{"image_url":{"url":"data:Image/png;base64,AAAA","detail":"low"}}"#, 0, 0, 1),
     ];
     for (text, bytes, numbers, media) in table {
         let wanted =
@@ -30,6 +35,12 @@ fn strings_count_decoded_and_numbers_one_each() {
     }
     assert!(of(r#"[{"type":"item_reference","id":"m"}]"#).has_reference);
     assert!(!of(r#"[{"content":"item_reference"}]"#).has_reference);
+    assert!(of(r#"[{"id":"m"}]"#).has_reference, "its type may be left out");
+    assert!(of(r#"[{"type":null,"id":"m"}]"#).has_reference);
+    assert!(!of(r#"[{"id":"m","role":"user","content":"a"}]"#).has_reference);
+    for name in ["file_id", "file_url", "audio_url", "video_url"] {
+        assert!(of(&format!(r#"[{{"type":"input_file","{name}":"x"}}]"#)).has_reference, "{name}");
+    }
 }
 
 #[test]
