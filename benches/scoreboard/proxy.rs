@@ -4,8 +4,9 @@
 use crate::ours;
 use bytes::Bytes;
 use http::{Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,7 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -35,10 +38,40 @@ const ANSWERED: &str = concat!(
     r#"Saturn, Uranus, Neptune. The last four have rings."},"finish_reason":"stop"}],"usage":{"#,
     r#""prompt_tokens":31,"completion_tokens":24,"total_tokens":55}}"#,
 );
+const PIECE: &str = concat!(
+    r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"large","#,
+    r#""choices":[{"index":0,"delta":{"content":" Saturn"},"finish_reason":null}]}"#,
+    "\n\n",
+);
+const LAST: &str = concat!(
+    r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"large","#,
+    r#""choices":[],"usage":{"prompt_tokens":31,"completion_tokens":100,"total_tokens":131}}"#,
+    "\n\ndata: [DONE]\n\n",
+);
 
-/// One side: where its proxy listens, and the connections to it.
+/// What the upstream answers.
+#[derive(Clone, Copy)]
+pub enum Answers {
+    /// Some hundred bytes of JSON, so long after it is asked.
+    Whole(Duration),
+    /// A stream of so many pieces, each sent by itself.
+    Stream(usize),
+}
+
+impl Answers {
+    /// How many bytes that is.
+    fn bytes(self) -> usize {
+        match self {
+            Answers::Whole(_) => ANSWERED.len(),
+            Answers::Stream(pieces) => pieces * PIECE.len() + LAST.len(),
+        }
+    }
+}
+
+/// One side: the connections to its proxy, and how long an answer has to be.
 pub struct Side {
     connections: Vec<SendRequest<Full<Bytes>>>,
+    bytes: usize,
 }
 
 /// What serves both sides.
@@ -50,13 +83,13 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Both, with so many connections each, and an upstream that takes `latency` to answer.
+    /// Both, with so many connections each.
     pub async fn start(
         store: Arc<dyn LedgerStore>,
         connections: usize,
-        latency: Duration,
+        answers: Answers,
     ) -> Proxies {
-        let upstream = serve(service_fn(move |request| answer(request, latency))).await;
+        let upstream = serve(service_fn(move |request| answer(request, answers))).await;
         let bare = serve(forward(upstream)).await;
         let ledger = ledger(store);
         let callers = |_: &http::request::Parts| -> Result<Caller, Refusal> {
@@ -66,8 +99,8 @@ impl Proxies {
         let toll = Toll::builder(&ledger, callers, OpenAi::new(), spawn).build();
         let layered = serve(toll.layer(forward(upstream))).await;
         Proxies {
-            bare: Side::connect(bare, connections).await,
-            layered: Side::connect(layered, connections).await,
+            bare: Side::connect(bare, connections, answers.bytes()).await,
+            layered: Side::connect(layered, connections, answers.bytes()).await,
             ledger,
             served: 0,
         }
@@ -89,7 +122,7 @@ impl Proxies {
 }
 
 impl Side {
-    async fn connect(to: SocketAddr, connections: usize) -> Side {
+    async fn connect(to: SocketAddr, connections: usize, bytes: usize) -> Side {
         let mut all = Vec::with_capacity(connections);
         for _ in 0..connections {
             let stream = TcpStream::connect(to).await.expect("the proxy listens");
@@ -100,17 +133,18 @@ impl Side {
             tokio::spawn(connection);
             all.push(sender);
         }
-        Side { connections: all }
+        Side { connections: all, bytes }
     }
 
     /// Every connection asks so often, as fast as it is answered. How long that took.
     pub async fn saturate(&mut self, each: usize) -> Duration {
         let mut tasks = JoinSet::new();
         let began = Instant::now();
+        let bytes = self.bytes;
         for mut connection in self.connections.drain(..) {
             tasks.spawn(async move {
                 for _ in 0..each {
-                    ask(&mut connection).await;
+                    ask(&mut connection, bytes).await;
                 }
                 connection
             });
@@ -123,7 +157,7 @@ impl Side {
     /// answer took, from when it was to be asked for: a connection that is still busy then does
     /// not hide it. What the timer is late by is not counted.
     pub async fn at_rate(&mut self, per_second: u32, requests: usize) -> Vec<f64> {
-        let crew = self.connections.len();
+        let (crew, bytes) = (self.connections.len(), self.bytes);
         let began = tokio::time::Instant::now() + Duration::from_millis(5);
         let mut tasks = JoinSet::new();
         for (place, mut connection) in self.connections.drain(..).enumerate() {
@@ -136,7 +170,7 @@ impl Side {
                         sleep_until(due).await;
                         from = tokio::time::Instant::now();
                     }
-                    ask(&mut connection).await;
+                    ask(&mut connection, bytes).await;
                     took.push(from.elapsed().as_nanos() as f64);
                 }
                 (connection, took)
@@ -148,7 +182,7 @@ impl Side {
     }
 }
 
-async fn ask(connection: &mut SendRequest<Full<Bytes>>) {
+async fn ask(connection: &mut SendRequest<Full<Bytes>>, bytes: usize) {
     let request = Request::post(PATH)
         .header(header::HOST, "proxy")
         .header(header::CONTENT_TYPE, "application/json")
@@ -158,20 +192,57 @@ async fn ask(connection: &mut SendRequest<Full<Bytes>>) {
     let answer = connection.send_request(request).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let body = answer.into_body().collect().await.expect("a whole answer").to_bytes();
-    assert_eq!(body.len(), ANSWERED.len());
+    assert_eq!(body.len(), bytes);
 }
 
 /// The upstream.
 async fn answer(
     request: Request<Incoming>,
-    latency: Duration,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+    answers: Answers,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
     request.into_body().collect().await.expect("a whole request");
-    if !latency.is_zero() {
-        sleep(latency).await;
+    let (kind, body) = match answers {
+        Answers::Whole(latency) => {
+            if !latency.is_zero() {
+                sleep(latency).await;
+            }
+            let body = Full::new(Bytes::from_static(ANSWERED.as_bytes()));
+            ("application/json", body.boxed_unsync())
+        }
+        Answers::Stream(pieces) => {
+            ("text/event-stream", Pieces { left: pieces + 1, sent: false }.boxed_unsync())
+        }
+    };
+    let answer = Response::builder().header(header::CONTENT_TYPE, kind);
+    Ok(answer.body(body).expect("an answer"))
+}
+
+/// A stream that lets others run after each piece, so that each is sent by itself.
+struct Pieces {
+    left: usize,
+    sent: bool,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::take(&mut self.sent) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = match self.left {
+            0 => return Poll::Ready(None),
+            1 => LAST,
+            _ => PIECE,
+        };
+        (self.left, self.sent) = (self.left - 1, true);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
     }
-    let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
-    Ok(answer.body(Full::new(Bytes::from_static(ANSWERED.as_bytes()))).expect("an answer"))
 }
 
 /// The proxy: sends what it gets to the upstream, on connections that it keeps.

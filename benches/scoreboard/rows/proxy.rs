@@ -1,10 +1,14 @@
-//! `proxy_saturated` and `proxy_p99*`: what the layer adds to a proxy, beside the same proxy
-//! without it: with an SQLite ledger, every answer held until it is recorded.
+//! `proxy_saturated*` and `proxy_p99*`: what the layer adds to a proxy, beside the same proxy
+//! without it: with an SQLite ledger, every answer held until it is recorded. Without a suffix the
+//! upstream answers at once, in some hundred bytes, so there is little that the layer is added to;
+//! `_stream` is an answer of a hundred pieces, `_20ms` an upstream that takes that long.
 
 use super::Group;
 
-pub const GROUP: Group =
-    Group { rows: &["proxy_saturated", "proxy_p99", "proxy_p99_20ms"], measure };
+pub const GROUP: Group = Group {
+    rows: &["proxy_saturated", "proxy_saturated_stream", "proxy_p99", "proxy_p99_20ms"],
+    measure,
+};
 
 #[cfg(not(all(feature = "http", feature = "sqlite")))]
 fn measure(_: &crate::scale::Scale, _: &crate::progress::Progress, _: &mut crate::report::Report) {
@@ -17,7 +21,7 @@ use layered::measure;
 #[cfg(all(feature = "http", feature = "sqlite"))]
 mod layered {
     use crate::progress::Progress;
-    use crate::proxy::Proxies;
+    use crate::proxy::{Answers, Proxies};
     use crate::report::{Report, Row};
     use crate::scale::Scale;
     use crate::side::median;
@@ -29,31 +33,37 @@ mod layered {
     /// So many requests come in a second where there is a rate.
     const RATE: u32 = 1_000;
     /// 0.85 of the proxy's own throughput.
-    const SATURATED: f64 = 1.0 / 0.85;
+    const SATURATED: f64 = 1.176;
     const P99: f64 = 1.15;
     const PEER: &str = "the proxy alone";
 
     pub fn measure(scale: &Scale, progress: &Progress, report: &mut Report) {
-        saturated(scale, progress, report);
-        for (name, latency) in [("proxy_p99", 0), ("proxy_p99_20ms", 20)] {
-            at_rate(name, Duration::from_millis(latency), (scale, progress, report));
-        }
+        let at_once = Answers::Whole(Duration::ZERO);
+        saturated("proxy_saturated", at_once, (scale, progress, report));
+        saturated("proxy_saturated_stream", Answers::Stream(100), (scale, progress, report));
+        at_rate("proxy_p99", at_once, (scale, progress, report));
+        let slow = Answers::Whole(Duration::from_millis(20));
+        at_rate("proxy_p99_20ms", slow, (scale, progress, report));
     }
 
-    fn start(latency: Duration) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
+    fn start(answers: Answers) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
         let folder = crate::rows::disk();
         let opened = tollkeeper::Sqlite::open(folder.path().join("proxy.sqlite"));
         let store = Arc::new(opened.expect("a file can be made"));
         let runtime = tokio::runtime::Runtime::new().expect("threads can be made");
-        let proxies = runtime.block_on(Proxies::start(store, CONNECTIONS, latency));
+        let proxies = runtime.block_on(Proxies::start(store, CONNECTIONS, answers));
         (runtime, folder, proxies)
     }
 
-    fn saturated(scale: &Scale, progress: &Progress, report: &mut Report) {
-        let (runtime, _folder, mut proxies) = start(Duration::ZERO);
+    fn saturated(
+        name: &'static str,
+        answers: Answers,
+        (scale, progress, report): (&Scale, &Progress, &mut Report),
+    ) {
+        let (runtime, _folder, mut proxies) = start(answers);
         let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
         progress.begin(rounds);
-        let mut each = 8;
+        let mut each = 1;
         loop {
             let took = runtime.block_on(proxies.bare.saturate(each));
             let with = runtime.block_on(proxies.layered.saturate(each));
@@ -73,16 +83,16 @@ mod layered {
             proxies.check((each * CONNECTIONS) as u64);
             progress.step();
         }
-        let row = Row::of("proxy_saturated", 1, median(ours), PEER, median(theirs));
+        let row = Row::of(name, 1, median(ours), PEER, median(theirs));
         report.add(row.threads(CONNECTIONS).target(SATURATED));
     }
 
     fn at_rate(
         name: &'static str,
-        latency: Duration,
+        answers: Answers,
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
-        let (runtime, _folder, mut proxies) = start(latency);
+        let (runtime, _folder, mut proxies) = start(answers);
         let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
         let requests = (batch.as_secs_f64() * f64::from(RATE)) as usize;
         progress.begin(rounds);
