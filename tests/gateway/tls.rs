@@ -281,6 +281,19 @@ async fn without_a_file_those_are_trusted_whom_the_system_trusts() {
     assert!(process.end().success());
     assert_eq!(upstream.requests(), 1);
 
+    // Where there is a file, it alone.
+    let other = Place::new(&[]);
+    let own = Secure::start("127.0.0.1").await.file(&other);
+    let line = format!("ca_file = \"{}\"", own.display());
+    other.write(&[("# ca_file = \"upstream-ca.pem\"", &line)]);
+    let mut process = Process::start(&other, &args, &environment);
+    let answer = process.caller.chat(ALICE).await;
+    assert_eq!(answer.json()["error"]["code"], "upstream_untrusted", "{answer:?}");
+    process.signal("TERM");
+    assert!(process.end().success());
+    let log = process.said.join("\n");
+    assert!(log.contains("the upstream's certificate is not accepted: "), "{log}");
+
     std::fs::write(&file, "").expect("the file can be written");
     let said = Process::refused(&place, &args, &environment);
     assert!(said.contains("this system trusts no certificate authority; accepted: "), "{said}");
