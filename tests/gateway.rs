@@ -42,5 +42,7 @@ mod server;
 mod shutdown;
 #[path = "gateway/slow.rs"]
 mod slow;
+#[path = "gateway/tls.rs"]
+mod tls;
 #[path = "gateway/upstreams.rs"]
 mod upstreams;

@@ -11,7 +11,7 @@ const AFTER: &str = "\
 Examples:
   cargo run --release --all-features --example gateway
   cargo run --release --all-features --example gateway -- --config gateway.toml \\
-      --upstream http://127.0.0.1:8000 --ledger postgres://gateway@db.internal/gateway
+      --upstream https://api.openai.com --ledger postgres://gateway@db.internal/gateway
   openssl rand -hex 32 | tee key | cargo run -q --all-features --example gateway -- hash-key
 
 Signals: SIGHUP reads the configuration again; SIGTERM and Ctrl-C end it, when the requests under

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +72,7 @@ pub struct AdminPart {
 #[serde(deny_unknown_fields)]
 pub struct UpstreamPart {
     pub url: Option<String>,
+    pub ca_file: Option<PathBuf>,
     pub key_env: Option<String>,
     pub owner: Option<OwnerId>,
     pub connect_seconds: u64,

@@ -29,6 +29,7 @@ mod server;
 mod slow;
 mod switches;
 mod tasks;
+mod tls;
 pub(crate) mod upstream;
 pub(crate) mod welcome;
 

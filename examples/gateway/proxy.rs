@@ -5,7 +5,6 @@
 //! replaced, and any other error is searched for it.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,14 +19,14 @@ use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tollkeeper::http::{Refusal, Upstream};
 use tower::Service;
 
 use super::config::UpstreamPart;
 use super::slow::Idle;
+use super::tls::{self, Broken, Connector, TrustError};
 
 /// An error of the upstream is read whole, up to so many bytes.
 const ERROR_BYTES_MAX: usize = 256 << 10;
@@ -59,8 +58,6 @@ const NOT_FORWARDED: [HeaderName; 10] = [
     HeaderName::from_static("openai-project"),
 ];
 
-type Broken = Box<dyn Error + Send + Sync>;
-
 /// What comes back.
 pub type Answer = Either<Full<Bytes>, Idle<Incoming>>;
 
@@ -71,7 +68,8 @@ pub struct Proxy {
 }
 
 struct Shared {
-    client: Client<HttpConnector, UnsyncBoxBody<Bytes, Broken>>,
+    client: Client<Connector, UnsyncBoxBody<Bytes, Broken>>,
+    scheme: Scheme,
     authority: Authority,
     prefix: String,
     /// `Bearer …`
@@ -84,47 +82,44 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     #[error(
-        "the upstream's address is malformed; accepted: http://HOST:PORT, with a path if it has one"
+        "the upstream's address is malformed; accepted: https://HOST or http://HOST:PORT, with a \
+         path if it has one"
     )]
     Address,
-    #[error(
-        "the upstream's address begins with https://, and this example speaks no TLS; accepted: \
-         http:// to a server of your network, or to a local proxy that speaks it"
-    )]
-    Tls,
     #[error(
         "the upstream's address has a user or a query; accepted: the key in an environment variable"
     )]
     Credentials,
     #[error("the upstream's key has a character that no header field carries")]
     Key,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 impl Proxy {
     /// A way to this address, with this key.
     pub fn new(url: &str, key: Option<&str>, part: &UpstreamPart) -> Result<Proxy, UpstreamError> {
         let uri: Uri = url.parse().map_err(|_| UpstreamError::Address)?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(UpstreamError::Tls);
-        }
-        let (Some(authority), true) = (uri.authority(), uri.scheme() == Some(&Scheme::HTTP)) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(UpstreamError::Address);
         };
+        let tls = *scheme == Scheme::HTTPS;
+        if !tls && *scheme != Scheme::HTTP {
+            return Err(UpstreamError::Address);
+        }
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err(UpstreamError::Credentials);
         }
         let credential = key.map(|key| HeaderValue::try_from(format!("Bearer {key}")));
         let mut credential = credential.transpose().map_err(|_| UpstreamError::Key)?;
         credential.iter_mut().for_each(|credential| credential.set_sensitive(true));
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(part.connect_seconds)));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector);
+            .build(tls::connector(part, tls)?);
         let shared = Shared {
             client,
+            scheme: scheme.clone(),
             authority: authority.clone(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
             credential,
@@ -165,7 +160,7 @@ impl Shared {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(format!("{}{path}", self.prefix));
         // Of a path that was one and a prefix that was one.
@@ -185,11 +180,7 @@ impl Shared {
     async fn forward(&self, request: Request<UnsyncBoxBody<Bytes, Broken>>) -> Response<Answer> {
         match tokio::time::timeout(self.answer, self.client.request(request)).await {
             Ok(Ok(response)) => self.inward(response).await,
-            Ok(Err(error)) if error.is_connect() => {
-                tracing::warn!("the upstream cannot be reached");
-                let message = "the upstream cannot be reached; nothing was sent or charged";
-                own(StatusCode::BAD_GATEWAY, "upstream_unreachable", message, Upstream::Unreached)
-            }
+            Ok(Err(error)) if error.is_connect() => unreached(&error),
             Ok(Err(_)) => {
                 tracing::warn!("the upstream broke off before it answered");
                 let message = "the upstream broke off before it answered";
@@ -259,6 +250,24 @@ impl Shared {
     }
 }
 
+/// The answer where there was no connection. Why is for the log: it tells of the upstream.
+fn unreached(error: &legacy::Error) -> Response<Answer> {
+    let (code, message) = match tls::fault(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            tracing::error!("the upstream's certificate is not accepted: {why}");
+            let message = "the upstream does not prove who it is; nothing was sent or charged";
+            ("upstream_untrusted", message)
+        }
+        fault => {
+            let why = fault.map(tracing::field::display);
+            tracing::warn!(why, "the upstream cannot be reached");
+            let message = "the upstream cannot be reached; nothing was sent or charged";
+            ("upstream_unreachable", message)
+        }
+    };
+    own(StatusCode::BAD_GATEWAY, code, message, Upstream::Unreached)
+}
+
 /// An answer of the gateway in place of the upstream's.
 fn own(status: StatusCode, code: &'static str, message: &str, what: Upstream) -> Response<Answer> {
     let mut response = refusal(status, code, message);
@@ -325,13 +334,14 @@ mod tests {
     fn addresses_that_cannot_be_or_have_a_password_are_refused_without_being_repeated() {
         let part = UpstreamPart {
             url: None,
+            ca_file: None,
             key_env: None,
             owner: None,
             connect_seconds: 1,
             answer_seconds: 1,
             idle_seconds: 1,
         };
-        for url in ["", "127.0.0.1:80", "https://a", "http://u:secret@a", "http://a?key=secret"] {
+        for url in ["", "127.0.0.1:80", "ftp://a", "https://u:secret@a", "http://a?key=secret"] {
             let Err(error) = Proxy::new(url, None, &part) else { panic!("{url} is accepted") };
             assert!(!error.to_string().contains("secret"), "{error}");
         }

@@ -35,6 +35,24 @@ pub struct Process {
 impl Process {
     /// Starts a gateway with the place's configuration and ledger.
     pub fn start(place: &Place, more: &[&str], environment: &[(&str, &str)]) -> Process {
+        let mut process = Process::spawn(place, more, environment);
+        let gateway = process.until("The gateway listens on http://");
+        let admin = process.until("The status page: http://");
+        let address = |text: &str| text.parse().expect("it is an address");
+        let admin = admin.split('/').next().unwrap_or_default();
+        process.caller = Caller::new(address(&gateway), address(admin));
+        process
+    }
+
+    /// What one says that cannot start.
+    pub fn refused(place: &Place, more: &[&str], environment: &[(&str, &str)]) -> String {
+        let mut process = Process::spawn(place, more, environment);
+        let status = process.end();
+        assert_eq!(status.code(), Some(2), "{}", process.said.join("\n"));
+        process.said.join("\n")
+    }
+
+    fn spawn(place: &Place, more: &[&str], environment: &[(&str, &str)]) -> Process {
         let config = place.config();
         let ledger = format!("sqlite:{}", place.ledger().display());
         let mut args = vec!["--config", config.to_str().expect("it is text"), "--ledger", &ledger];
@@ -52,14 +70,7 @@ impl Process {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process =
-            Process { child, lines, said: Vec::new(), caller: Caller::new(nowhere, nowhere) };
-        let gateway = process.until("The gateway listens on http://");
-        let admin = process.until("The status page: http://");
-        let address = |text: &str| text.parse().expect("it is an address");
-        let admin = admin.split('/').next().unwrap_or_default();
-        process.caller = Caller::new(address(&gateway), address(admin));
-        process
+        Process { child, lines, said: Vec::new(), caller: Caller::new(nowhere, nowhere) }
     }
 
     pub fn id(&self) -> u32 {
