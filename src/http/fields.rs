@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sfv::{Integer, KeyRef, ListSerializer, StringRef, key_ref};
+use sfv::{ItemSerializer, StringRef};
 
 use crate::engine::{Denied, LimitUsage};
 use crate::id::LimitId;
@@ -22,11 +22,11 @@ const NAMES_BYTES_MAX: usize = 1_000;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const CURRENT: HeaderName = HeaderName::from_static("ratelimit");
 
-const QUOTA: &KeyRef = key_ref("q");
-const UNIT: &KeyRef = key_ref("qu");
-const WINDOW: &KeyRef = key_ref("w");
-const REMAINING: &KeyRef = key_ref("r");
-const RESET: &KeyRef = key_ref("t");
+/// What an item mostly takes besides its name, so that lists seldom grow.
+const ITEM_BYTES: usize = 48;
+
+/// The most that an integer of a structured field can be: 15 digits.
+const INTEGER_MAX: u64 = 999_999_999_999_999;
 
 /// Puts what is left of limits into the fields of an answer that clients read to pace themselves.
 ///
@@ -120,12 +120,21 @@ pub(super) fn remove_quota(headers: &mut HeaderMap, status: StatusCode) {
     let told = |name: &&HeaderName| {
         let name = name.as_str();
         let wait = status.is_success() && name.starts_with(RETRY_AFTER.as_str());
-        wait || name.contains("ratelimit") || name.contains("rate-limit")
+        wait || names_a_rate_limit(name.as_bytes())
     };
     let told: Vec<HeaderName> = headers.keys().filter(told).cloned().collect();
     for name in told {
         headers.remove(name);
     }
+}
+
+/// Whether `ratelimit` or `rate-limit` is in it. Hardly any name of a field has `limit` in it, so
+/// one look through the name is nearly always all.
+fn names_a_rate_limit(name: &[u8]) -> bool {
+    let limit = b"limit";
+    let rate = |before: &[u8]| before.ends_with(b"rate") || before.ends_with(b"rate-");
+    let mut places = name.windows(limit.len()).enumerate();
+    places.any(|(at, window)| window == limit && rate(&name[..at]))
 }
 
 /// Whole seconds, rounded up: nobody comes back too early.
@@ -157,15 +166,21 @@ impl Item<'_> {
     }
 
     fn name(&self) -> String {
-        let mut name = String::with_capacity(self.limit.as_str().len() + 10);
-        for byte in self.limit.as_str().bytes() {
-            match byte {
-                b' '..=b'~' if !b"%\"\\".contains(&byte) => name.push(char::from(byte)),
-                _ => write!(name, "%{byte:02x}").expect("a string takes what is written"),
+        let (limit, dimension) = (self.limit.as_str(), self.dimension.name());
+        let mut name = String::with_capacity(limit.len() + 1 + dimension.len());
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"%\"\\".contains(byte);
+        if limit.as_bytes().iter().all(plain) {
+            name.push_str(limit);
+        } else {
+            for byte in limit.bytes() {
+                match plain(&byte) {
+                    true => name.push(char::from(byte)),
+                    false => write!(name, "%{byte:02x}").expect("a string takes what is written"),
+                }
             }
         }
         name.push('/');
-        name.push_str(self.dimension.name());
+        name.push_str(dimension);
         name
     }
 }
@@ -194,26 +209,18 @@ fn items<'a>(usage: &'a [LimitUsage], denied: Option<&Denied>) -> Vec<Item<'a>> 
 }
 
 fn put(headers: &mut HeaderMap, items: &[Item], now: Timestamp) {
-    let (mut policies, mut current) = (ListSerializer::new(), ListSerializer::new());
-    for (item, name) in tightest(items) {
-        let name = StringRef::from_str(&name).expect("only printable ASCII is left");
-        let policy = policies.bare_item(name).parameter(QUOTA, integer(item.quota));
-        let policy = policy.parameter(UNIT, StringRef::constant(unit(item.dimension)));
-        let left = current.bare_item(name).parameter(REMAINING, integer(item.remaining));
-        if let Some(end) = item.end() {
-            let _ = policy.parameter(WINDOW, integer(whole_secs(item.window.length()).max(1)));
-            let _ = left.parameter(RESET, integer(whole_secs(end.saturating_since(now))));
-        }
-    }
-    for (name, list) in [(POLICY, policies.finish()), (CURRENT, current.finish())] {
-        put_text(headers, name, list);
+    let shown = tightest(items);
+    // A list of nothing is a field that is not there.
+    for (name, list) in [POLICY, CURRENT].into_iter().zip(lists(&shown, now)) {
+        put_value(headers, name, Some(list).filter(|list| !list.is_empty()).map(value));
     }
     for (dimension, names) in [(Dimension::Requests, REQUESTS), (Dimension::Tokens, TOKENS)] {
         let item = least(items, dimension);
         let reset = item.and_then(Item::end).map(|end| short(end.saturating_since(now)));
-        put_text(headers, names[0].clone(), item.map(|item| item.quota.to_string()));
-        put_text(headers, names[1].clone(), item.map(|item| item.remaining.to_string()));
-        put_text(headers, names[2].clone(), reset);
+        let [limit, remaining, until] = names;
+        put_value(headers, limit, item.map(|item| item.quota.into()));
+        put_value(headers, remaining, item.map(|item| item.remaining.into()));
+        put_value(headers, until, reset.map(value));
     }
 }
 
@@ -228,17 +235,52 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// In place of what was there; what is not known is not there.
-fn put_text(headers: &mut HeaderMap, name: HeaderName, text: Option<String>) {
-    match text {
-        Some(text) => {
-            let value = HeaderValue::try_from(text).expect("printable ASCII is a field's value");
-            headers.insert(name, value);
+/// The lists of the policies and of what is left. Names are written once for both. The rest is
+/// fixed words and integers, which are the same in a structured field as anywhere.
+fn lists(shown: &[(&Item, String)], now: Timestamp) -> [String; 2] {
+    let bytes: usize = shown.iter().map(|(_, name)| name.len() + ITEM_BYTES).sum();
+    let mut lists = [String::with_capacity(bytes), String::with_capacity(bytes)];
+    let [policies, current] = &mut lists;
+    let mut quoted = String::with_capacity(bytes.min(NAMES_BYTES_MAX));
+    for (item, name) in shown {
+        let name = StringRef::from_str(name).expect("only printable ASCII is left");
+        quoted.clear();
+        let quoted = ItemSerializer::with_buffer(&mut quoted).bare_item(name).finish();
+        for list in [&mut *policies, &mut *current] {
+            if !list.is_empty() {
+                list.push_str(", ");
+            }
+            list.push_str(quoted);
         }
-        None => {
-            headers.remove(name);
+        put_integer(policies, ";q=", item.quota);
+        for part in [";qu=\"", unit(item.dimension), "\""] {
+            policies.push_str(part);
+        }
+        put_integer(current, ";r=", item.remaining);
+        if let Some(end) = item.end() {
+            put_integer(policies, ";w=", whole_secs(item.window.length()).max(1));
+            put_integer(current, ";t=", whole_secs(end.saturating_since(now)));
         }
     }
+    lists
+}
+
+/// A parameter, up to the most that the format holds.
+fn put_integer(list: &mut String, key: &str, amount: u64) {
+    list.push_str(key);
+    write!(list, "{}", amount.min(INTEGER_MAX)).expect("a string takes what is written");
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("printable ASCII is a field's value")
+}
+
+/// In place of what was there; what is not known is not there.
+fn put_value(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    match value {
+        Some(value) => headers.insert(name, value),
+        None => headers.remove(name),
+    };
 }
 
 /// As many of the tightest as are shown, with their names, in the order of the route.
@@ -274,11 +316,6 @@ fn unit(dimension: Dimension) -> &'static str {
         // Money is not shown.
         Dimension::Money | Dimension::Tokens | Dimension::Requests => dimension.name(),
     }
-}
-
-/// As a structured field writes it: 15 digits are the most.
-fn integer(amount: u64) -> Integer {
-    Integer::try_from(amount).unwrap_or(Integer::MAX)
 }
 
 /// A time as OpenAI writes it, rounded up: `20ms`, `1s`, `6m0s`, `1h0m0s`.

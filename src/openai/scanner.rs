@@ -5,6 +5,8 @@
 
 use std::mem;
 
+use crate::sse::find;
+
 /// How long a kept value may be, in bytes.
 const KEPT_MAX: usize = 64 * 1024;
 
@@ -152,7 +154,8 @@ impl Scanner {
         while at < bytes.len() {
             match self.state {
                 State::Text(Text { is_key, place: Place::Plain }) => {
-                    let end = bytes[at..].iter().position(|&b| matches!(b, b'"' | b'\\' | 0..0x20));
+                    let special = |b: u8| (b == b'"') | (b == b'\\') | (b < 0x20);
+                    let end = find(&bytes[at..], special);
                     let end = end.map_or(bytes.len(), |end| at + end);
                     self.key_text(is_key, &bytes[at..end]);
                     at = end;
@@ -166,6 +169,10 @@ impl Scanner {
                     Ok(number) => {
                         self.state = State::Number(number);
                         at += 1;
+                        if let Number::Whole = number {
+                            // More of the same, which nearly all numbers are.
+                            at += bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+                        }
                     }
                     // The byte behind a number is not of it.
                     Err(whole) => {
@@ -173,6 +180,16 @@ impl Scanner {
                         self.keep_ended(bytes, from, at);
                     }
                 },
+                State::Word(rest) => {
+                    let come = rest.len().min(bytes.len() - at);
+                    self.state = match rest.strip_prefix(&bytes[at..at + come]) {
+                        Some([]) => State::After,
+                        Some(rest) => State::Word(rest),
+                        None => State::Broken,
+                    };
+                    at += come;
+                    self.keep_ended(bytes, from, at);
+                }
                 State::Broken => return,
                 _ => {
                     let kept_before = self.keeping.is_some();
@@ -191,10 +208,14 @@ impl Scanner {
     }
 
     /// Puts the kept value away if it ends here.
+    #[inline]
     fn keep_ended(&mut self, bytes: &[u8], from: usize, to: usize) {
-        if !matches!(self.state, State::After) {
-            return;
+        if self.keeping.is_some() && matches!(self.state, State::After) {
+            self.put_away(bytes, from, to);
         }
+    }
+
+    fn put_away(&mut self, bytes: &[u8], from: usize, to: usize) {
         if let Some(mut keeping) = self.keeping.take_if(|keeping| keeping.depth == self.depth) {
             keeping.push(&bytes[from..to]);
             self.kept[keeping.path] = keeping.text.map_or(Kept::TooLong, Kept::Value);
@@ -208,11 +229,6 @@ impl Scanner {
                 self.key_text(text.is_key, &[byte]);
                 text.then(byte)
             }
-            (State::Word(rest), _) => match rest {
-                [next] if *next == byte => State::After,
-                [next, rest @ ..] if *next == byte => State::Word(rest),
-                _ => State::Broken,
-            },
             (state, _) if space => state,
             (State::FirstItem, b']') | (State::FirstKey, b'}') => self.close(byte),
             (State::Value | State::FirstItem, _) => self.begin(byte),
