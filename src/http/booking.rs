@@ -29,7 +29,7 @@ pub(super) struct Rest {
     pub(super) permit: Option<Permit>,
     /// Of a record whose id is that of an idempotency key: an earlier attempt may have left one
     /// that is uncertain, which this one resolves.
-    pub(super) again: Option<Ledger>,
+    pub(super) correct_in: Option<Ledger>,
     /// Reported, with the time that it took.
     pub(super) operation: Option<(&'static str, Stopwatch)>,
 }
@@ -52,7 +52,7 @@ impl Future for Booking {
                 watch.took(operation, Phase::Record);
             }
             // A record that is refused is listed by the ledger, and its charge is booked.
-            if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.again.take()) {
+            if let (Ok(receipt), Some(ledger)) = (receipt, self.rest.correct_in.take()) {
                 self.resolved = correct(&ledger, &receipt);
             }
         }
@@ -68,7 +68,7 @@ impl Future for Booking {
 impl Drop for Booking {
     fn drop(&mut self) {
         let pending = self.settling.is_some() || self.resolved.is_some();
-        let waited_for = self.rest.permit.is_some() || self.rest.again.is_some();
+        let waited_for = self.rest.permit.is_some() || self.rest.correct_in.is_some();
         let Some(spawn) = self.spawn.take().filter(|_| pending && waited_for) else { return };
         let task = Box::pin(Booking {
             settling: self.settling.take(),

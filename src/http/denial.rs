@@ -1,7 +1,6 @@
 //! The answer to a request that was denied.
 
-use http::header::RETRY_AFTER;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::Refusal;
 use super::fields::{put_denied, whole_secs};
@@ -9,9 +8,6 @@ use crate::engine::{Binding, Denied, LimitUsage, Retry};
 use crate::plan::Enforcement;
 use crate::time::Timestamp;
 use crate::units::Dimension;
-
-/// Read by OpenAI's own clients, which otherwise ask again after any 429.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// The status of a denial, unless the gateway has its own.
 ///
@@ -132,7 +128,7 @@ pub fn refuse(
     let status = status_of(denied);
     let Some(binding) = decisive(denied) else {
         let message = "It is not known here whom this request is charged to.";
-        return no_retry(Refusal::new(status, "unknown_owner", message).denied(denied));
+        return Refusal::new(status, "unknown_owner", message).denied(denied).for_good();
     };
     let wait = wait(denied);
     let message = message(binding, usage, wait);
@@ -140,17 +136,9 @@ pub fn refuse(
     let mut refusal = Refusal::new(status, code, message).kind(kind).denied(denied);
     put_denied(refusal.headers_mut(), usage, denied);
     match wait {
-        Some(seconds) => {
-            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-            refusal
-        }
-        None => no_retry(refusal),
+        Some(seconds) => refusal.again_in(seconds),
+        None => refusal.for_good(),
     }
-}
-
-fn no_retry(mut refusal: Refusal) -> Refusal {
-    refusal.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    refusal
 }
 
 /// How long a binding lasts, the longest last.

@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::AnswerBody;
-use super::keyed::broke_off;
 use super::meter::End;
+use super::refusal::Refusal;
 use super::relay::{BoxError, relay};
 use crate::promise::promise;
 use crate::task::Spawn;
@@ -71,4 +71,12 @@ where
     let end = body.end();
     relay.end(ended).await;
     end
+}
+
+/// The answer to a request whose task panicked, or whom nobody runs any more.
+pub(super) fn broke_off() -> Refusal {
+    let message = "the execution of the request broke off; with an Idempotency-Key, send it again \
+                   with the same one: it is charged once";
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    Refusal::new(status, "request_broke_off", message).kind("api_error")
 }

@@ -1,7 +1,6 @@
 //! Admission: what a request may cost is worked out, and held.
 
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::booking::Rest;
 use super::fare::{Fare, estimated};
@@ -35,8 +34,8 @@ impl Passage {
             Ok(charge) => {
                 report.decided(Decided::Admitted);
                 let spawn = Arc::clone(&booth.spawn);
-                let again = id.map(|_| booth.ledger.clone());
-                let rest = Rest { permit, again, ..Rest::default() };
+                let correct_in = id.map(|_| booth.ledger.clone());
+                let rest = Rest { permit, correct_in, ..Rest::default() };
                 Ok((Fare::new(charge, price, rest, spawn, asked.operation), route))
             }
             Err(Unreserved::Denied(denied)) => {
@@ -120,7 +119,7 @@ fn unestimated() -> Refusal {
 
 fn unavailable(why: &'static str) -> Refusal {
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", why);
-    again_soon(refusal.kind("server_error"))
+    refusal.kind("server_error").again_in(1)
 }
 
 fn barred(error: &BarrierError) -> Refusal {
@@ -129,15 +128,9 @@ fn barred(error: &BarrierError) -> Refusal {
             let message = error.to_string();
             let refusal =
                 Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
-            again_soon(refusal.kind("requests"))
+            refusal.kind("requests").again_in(1)
         }
         // Nothing of what lies behind the gateway is told.
         _ => unavailable("the gateway cannot put the request in line at the moment"),
     }
-}
-
-/// Worth another try in a second.
-fn again_soon(mut refusal: Refusal) -> Refusal {
-    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    refusal
 }

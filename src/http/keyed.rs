@@ -30,13 +30,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::AnswerBody;
-use super::detached::pass_on;
+use super::detached::{broke_off, pass_on};
 use super::key_field::key_of;
 use super::meter::End;
 use super::relay::BoxError;
@@ -45,12 +45,10 @@ use super::{Caller, Refusal};
 use crate::idempotency::{Attempt, Fingerprint, Idempotency, PART_BYTES_MAX, Ran, RunError, Scope};
 use crate::ledger::RecordId;
 use crate::promise::{Owed, promise};
-use crate::telemetry::{self, Keyed as Met};
+use crate::telemetry::{self, Met};
 
 /// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Tells clients of OpenAI's making not to send again what will be answered the same.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// A key, and what it is for.
 pub(super) struct Keyed {
@@ -196,7 +194,7 @@ fn replay(kept: &[u8]) -> Result<Response<Bytes>, Refusal> {
         let message = "the request with this Idempotency-Key was executed, and the gateway cannot \
                        read the answer that it kept; send a new key to execute it again";
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        final_word(refusal(status, "idempotency_answer_unreadable", message))
+        refusal(status, "idempotency_answer_unreadable", message).for_good()
     })?;
     answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(answer)
@@ -211,7 +209,7 @@ fn mismatch() -> Refusal {
 fn in_flight() -> Refusal {
     let message = "a request with this Idempotency-Key is still in flight; send it again later to \
                    get its answer";
-    soon(refusal(StatusCode::CONFLICT, "idempotency_key_in_use", message))
+    refusal(StatusCode::CONFLICT, "idempotency_key_in_use", message).again_in(1)
 }
 
 fn not_kept(charge: RecordId) -> Refusal {
@@ -219,20 +217,14 @@ fn not_kept(charge: RecordId) -> Refusal {
         "the request with this Idempotency-Key was executed and charged once, as the record \
          {charge}; its answer was too large to be kept; send a new key to execute it again"
     );
-    final_word(refusal(StatusCode::CONFLICT, "idempotency_answer_not_kept", message))
+    refusal(StatusCode::CONFLICT, "idempotency_answer_not_kept", message).for_good()
 }
 
 fn unavailable() -> Refusal {
     let message = "it cannot be told now whether the request with this Idempotency-Key was \
                    executed before, so it was not; send it again later, with the same key";
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    soon(refusal(status, "idempotency_unavailable", message)).kind("api_error")
-}
-
-pub(super) fn broke_off() -> Refusal {
-    let message = "the execution of the request broke off; with an Idempotency-Key, send it again \
-                   with the same one: it is charged once";
-    refusal(StatusCode::INTERNAL_SERVER_ERROR, "request_broke_off", message).kind("api_error")
+    refusal(status, "idempotency_unavailable", message).kind("api_error").again_in(1)
 }
 
 /// What is replayed in place of an answer that was charged and broke off.
@@ -243,7 +235,7 @@ fn billed_but_broken(charge: RecordId, most: usize) -> Vec<u8> {
          again"
     );
     let refusal = refusal(StatusCode::BAD_GATEWAY, "upstream_broke_off", message);
-    let (head, body) = final_word(refusal).kind("api_error").into_response().into_parts();
+    let (head, body) = refusal.kind("api_error").for_good().into_response().into_parts();
     let mut recording = Recording::new(&head, most);
     recording.add(&body);
     recording.into_bytes()
@@ -251,16 +243,4 @@ fn billed_but_broken(charge: RecordId, most: usize) -> Vec<u8> {
 
 fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
     Refusal::new(status, code, message).kind("idempotency_error")
-}
-
-/// One that is worth trying again.
-fn soon(mut refusal: Refusal) -> Refusal {
-    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    refusal
-}
-
-/// One that will be answered the same, however often it is sent.
-fn final_word(mut refusal: Refusal) -> Refusal {
-    refusal.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    refusal
 }

@@ -40,7 +40,7 @@ pub(super) struct Passage {
 
 impl Passage {
     /// Executes it, once for its idempotency key if it has one.
-    pub(super) async fn keyed<S, B, R>(
+    pub(super) async fn serve<S, B, R>(
         mut self,
         inner: S,
     ) -> Result<Response<AnswerBody<R>>, S::Error>

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::engine::Denied;
+
+/// Read by OpenAI's own clients, which otherwise ask again after any 409, 429 or 5xx.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An answer of the gateway itself: a status, fields, and an error in the shape that
 /// OpenAI-compatible clients read.
@@ -83,6 +86,18 @@ impl Refusal {
     /// The part of the request that is wrong.
     pub fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
         self.param = Some(param.into());
+        self
+    }
+
+    /// One that is worth another try after so many seconds.
+    pub(super) fn again_in(mut self, seconds: u64) -> Self {
+        self.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        self
+    }
+
+    /// One that will be answered the same, however often it is sent.
+    pub(super) fn for_good(mut self) -> Self {
+        self.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         self
     }
 

@@ -89,7 +89,7 @@ where
                 Ok((received, asked, caller)) => {
                     report.operation = asked.operation;
                     let passage = Passage { booth, parts, received, asked, caller, report };
-                    passage.keyed(inner).await
+                    passage.serve(inner).await
                 }
             }
         }

@@ -12,7 +12,7 @@ use metrics::histogram;
 
 use super::names;
 #[cfg(feature = "http")]
-use super::report::{Decided, Ended, Keyed};
+use super::report::{Decided, Ended, Met};
 #[cfg(feature = "http")]
 use super::stopwatch::Phase;
 use crate::engine::{Event, EventKind};
@@ -49,7 +49,7 @@ pub(super) fn ended(operation: &'static str, end: Ended, used: Option<&Usage>) {
 }
 
 #[cfg(feature = "http")]
-pub(super) fn keyed(operation: &'static str, met: Keyed) {
+pub(super) fn keyed(operation: &'static str, met: Met) {
     counter!(names::KEYED, "operation" => operation, "met" => met.name()).increment(1);
 }
 

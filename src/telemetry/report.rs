@@ -51,7 +51,7 @@ pub(crate) enum Ended {
 
 /// What an idempotency key met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keyed {
+pub(crate) enum Met {
     /// Nothing: the request is executed.
     Executed,
     /// An answer, which is given again.
@@ -68,8 +68,7 @@ pub(crate) enum Keyed {
     Unavailable,
 }
 
-// Without the features nobody asks for the names.
-#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
+#[cfg(any(feature = "metrics", feature = "tracing"))]
 impl Decided<'_> {
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -84,7 +83,7 @@ impl Decided<'_> {
     }
 }
 
-#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
+#[cfg(any(feature = "metrics", feature = "tracing"))]
 impl Ended {
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -98,17 +97,17 @@ impl Ended {
     }
 }
 
-#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), allow(dead_code))]
-impl Keyed {
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl Met {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Keyed::Executed => "executed",
-            Keyed::Replayed => "replayed",
-            Keyed::NotKept => "not_kept",
-            Keyed::InFlight => "in_flight",
-            Keyed::Mismatch => "mismatch",
-            Keyed::Malformed => "malformed",
-            Keyed::Unavailable => "unavailable",
+            Met::Executed => "executed",
+            Met::Replayed => "replayed",
+            Met::NotKept => "not_kept",
+            Met::InFlight => "in_flight",
+            Met::Mismatch => "mismatch",
+            Met::Malformed => "malformed",
+            Met::Unavailable => "unavailable",
         }
     }
 }
@@ -135,7 +134,7 @@ pub(crate) fn ended(operation: &'static str, end: Ended, used: Option<&Usage>) {
 
 /// Reports what a request's idempotency key met.
 #[inline]
-pub(crate) fn keyed(operation: &'static str, met: Keyed) {
+pub(crate) fn keyed(operation: &'static str, met: Met) {
     #[cfg(feature = "metrics")]
     super::counts::keyed(operation, met);
     #[cfg(feature = "tracing")]

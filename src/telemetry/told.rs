@@ -7,7 +7,7 @@
 use tracing::{debug, error, info, warn};
 
 #[cfg(feature = "http")]
-use super::report::{Decided, Ended, Keyed};
+use super::report::{Decided, Ended, Met};
 use crate::engine::{Event, EventKind};
 use crate::ledger::Health;
 #[cfg(feature = "http")]
@@ -56,7 +56,7 @@ pub(super) fn ended(operation: &'static str, end: Ended, used: Option<&Usage>) {
 }
 
 #[cfg(feature = "http")]
-pub(super) fn keyed(operation: &'static str, met: Keyed) {
+pub(super) fn keyed(operation: &'static str, met: Met) {
     debug!(target: TARGET, operation, met = met.name(), "an idempotency key was looked for");
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use metrics::with_local_recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::super::{Decided, Ended, Keyed, Phase, Stopwatch, decided, ended, keyed};
+use super::super::{Decided, Ended, Met, Phase, Stopwatch, decided, ended, keyed};
 use crate::budget::Budget;
 use crate::engine::{Denied, Engine};
 use crate::id::{LimitId, OwnerId};
@@ -107,13 +107,13 @@ fn ends_are_counted_with_what_was_used() {
 fn keys_and_phases_are_counted() {
     let shown = shown(|| {
         let met = [
-            Keyed::Executed,
-            Keyed::Replayed,
-            Keyed::NotKept,
-            Keyed::InFlight,
-            Keyed::Mismatch,
-            Keyed::Malformed,
-            Keyed::Unavailable,
+            Met::Executed,
+            Met::Replayed,
+            Met::NotKept,
+            Met::InFlight,
+            Met::Mismatch,
+            Met::Malformed,
+            Met::Unavailable,
         ];
         met.into_iter().for_each(|met| keyed("chat", met));
         let mut watch = Stopwatch::start();
