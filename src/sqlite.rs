@@ -49,6 +49,7 @@ mod grants;
 mod group;
 mod keys;
 mod ledger;
+mod postings;
 mod row;
 mod schema;
 #[cfg(test)]

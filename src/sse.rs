@@ -5,6 +5,8 @@
 //! part of any other character in UTF-8, so a character split over two pieces is whole again when
 //! they are put together, and bytes that are no UTF-8 change nothing around them.
 
+use memchr::{memchr, memchr2};
+
 /// What an [`EventStream`] has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventPiece<'a> {
@@ -17,6 +19,26 @@ pub enum EventPiece<'a> {
         /// [`EventStream::NAME_MAX`] bytes the rest is cut off.
         name: &'a [u8],
     },
+}
+
+/// What an event stream is read into.
+pub(crate) trait EventSink<'a> {
+    /// The next bytes of an event's data, out of what is being read.
+    fn data(&mut self, bytes: &'a [u8]);
+    /// The event is complete.
+    fn end(&mut self, name: &[u8]);
+}
+
+struct Each<F>(F);
+
+impl<'a, F: FnMut(EventPiece<'_>)> EventSink<'a> for Each<F> {
+    fn data(&mut self, bytes: &'a [u8]) {
+        self.0(EventPiece::Data(bytes));
+    }
+
+    fn end(&mut self, name: &[u8]) {
+        self.0(EventPiece::End { name });
+    }
 }
 
 /// Reads an event stream from pieces of any size, in bounded memory.
@@ -118,35 +140,36 @@ impl EventStream {
 
     /// Reads the next bytes, and hands on what they complete. How the stream is cut into pieces
     /// changes how data is cut, and nothing else. Linear in the bytes.
-    pub fn read(&mut self, bytes: &[u8], mut each: impl FnMut(EventPiece<'_>)) {
-        let mut bytes = self.past_mark(bytes, &mut each);
+    pub fn read(&mut self, bytes: &[u8], each: impl FnMut(EventPiece<'_>)) {
+        self.read_into(bytes, &mut Each(each));
+    }
+
+    /// The same, for one who keeps the data.
+    pub(crate) fn read_into<'a>(&mut self, bytes: &'a [u8], sink: &mut impl EventSink<'a>) {
+        let mut bytes = self.past_mark(bytes, sink);
         while let Some(&first) = bytes.first() {
             let again = std::mem::take(&mut self.after_return) && first == b'\n';
             if again {
                 bytes = &bytes[1..];
                 continue;
             }
-            let end = find(bytes, |byte| (byte == b'\n') | (byte == b'\r'));
-            self.part_of_line(&bytes[..end.unwrap_or(bytes.len())], &mut each);
+            let end = memchr2(b'\n', b'\r', bytes);
+            self.part_of_line(&bytes[..end.unwrap_or(bytes.len())], sink);
             let Some(end) = end else { return };
             self.after_return = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
-            self.end_of_line(&mut each);
+            self.end_of_line(sink);
         }
     }
 
     /// The bytes without a byte order mark, which only the very first may be.
-    fn past_mark<'a>(
-        &mut self,
-        mut bytes: &'a [u8],
-        each: &mut impl FnMut(EventPiece<'_>),
-    ) -> &'a [u8] {
+    fn past_mark<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl EventSink<'a>) -> &'a [u8] {
         while let Some(read) = self.start.0 {
             let Some(&first) = bytes.first() else { return bytes };
             if first != MARK[read] {
                 // It was none: what looked like one is the beginning of the first line.
                 self.start.0 = None;
-                self.part_of_line(&MARK[..read], each);
+                self.part_of_line(&MARK[..read], sink);
                 return bytes;
             }
             self.start.0 = (read + 1 < MARK.len()).then_some(read + 1);
@@ -155,12 +178,12 @@ impl EventStream {
         bytes
     }
 
-    fn part_of_line(&mut self, mut part: &[u8], each: &mut impl FnMut(EventPiece<'_>)) {
+    fn part_of_line<'a>(&mut self, mut part: &'a [u8], sink: &mut impl EventSink<'a>) {
         if let Line::Field = self.line {
-            let colon = part.iter().position(|byte| *byte == b':');
+            let colon = memchr(b':', part);
             self.field.push(&part[..colon.unwrap_or(part.len())]);
             let Some(colon) = colon else { return };
-            self.begin_value(each);
+            self.begin_value(sink);
             part = &part[colon + 1..];
         }
         let Line::Value { of, begun } = &mut self.line else { return };
@@ -169,7 +192,7 @@ impl EventStream {
         let space = !std::mem::replace(begun, true) && *first == b' ';
         let value = &part[usize::from(space)..];
         match of {
-            Known::Data if !value.is_empty() => each(EventPiece::Data(value)),
+            Known::Data if !value.is_empty() => sink.data(value),
             Known::Event => {
                 let room = Self::NAME_MAX - self.name.len();
                 self.name.extend_from_slice(&value[..value.len().min(room)]);
@@ -178,10 +201,10 @@ impl EventStream {
         }
     }
 
-    fn begin_value(&mut self, each: &mut impl FnMut(EventPiece<'_>)) {
+    fn begin_value<'a>(&mut self, sink: &mut impl EventSink<'a>) {
         let of = self.field.known();
         match of {
-            Known::Data if self.has_data => each(EventPiece::Data(b"\n")),
+            Known::Data if self.has_data => sink.data(b"\n"),
             Known::Data => self.has_data = true,
             // The last name given is the event's.
             Known::Event => self.name.clear(),
@@ -190,33 +213,22 @@ impl EventStream {
         self.line = Line::Value { of, begun: false };
     }
 
-    fn end_of_line(&mut self, each: &mut impl FnMut(EventPiece<'_>)) {
+    fn end_of_line<'a>(&mut self, sink: &mut impl EventSink<'a>) {
         if let Line::Field = self.line {
             if self.field.length == 0 {
                 // A blank line ends the event, which is none without data.
                 if std::mem::take(&mut self.has_data) {
-                    each(EventPiece::End { name: &self.name });
+                    sink.end(&self.name);
                 }
                 self.name.clear();
             } else {
                 // A line without a colon is a field with an empty value.
-                self.begin_value(each);
+                self.begin_value(sink);
             }
         }
         self.line = Line::Field;
         self.field.length = 0;
     }
-}
-
-/// Where the first byte is that is one of these. Blocks are looked through without a branch for
-/// each byte, which compilers make a few instructions of.
-pub(crate) fn find(bytes: &[u8], one_of_these: impl Fn(u8) -> bool) -> Option<usize> {
-    const BLOCK: usize = 16;
-    let is_without =
-        |block: &&[u8; BLOCK]| !block.iter().fold(false, |found, byte| found | one_of_these(*byte));
-    let passed = BLOCK * bytes.as_chunks().0.iter().take_while(is_without).count();
-    let found = bytes[passed..].iter().position(|byte| one_of_these(*byte));
-    found.map(|at| passed + at)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The body of an answer on its way to the client.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -30,15 +31,25 @@ pin_project! {
     enum Form<B> {
         Whole { bytes: Bytes },
         Relayed { relayed: Relayed },
-        Passing {
+        Untouched {
             #[pin]
             body: B,
-            // `None` where nothing is metered.
-            meter: Option<Box<Meter>>,
-            // What waits until the record is durable.
-            held: Option<Next>,
             end: Option<End>,
         },
+        // Where it is, it stays: its first piece is waited for before the answer is handed out.
+        Metered { metered: Pin<Box<Metered<B>>> },
+    }
+}
+
+pin_project! {
+    /// A body that is read as it passes.
+    #[project = Passing]
+    struct Metered<B> {
+        #[pin]
+        body: B,
+        meter: Meter,
+        // What waits until the record is durable, or is handed out first.
+        held: Option<Next>,
     }
 }
 
@@ -55,12 +66,11 @@ impl<B> AnswerBody<B> {
 
     /// An answer that is not metered, or not any more.
     pub(super) fn untouched(body: B, end: Option<End>) -> Self {
-        Self { form: Form::Passing { body, meter: None, held: None, end } }
+        Self { form: Form::Untouched { body, end } }
     }
 
     pub(super) fn metered(body: B, meter: Meter) -> Self {
-        let meter = Some(Box::new(meter));
-        Self { form: Form::Passing { body, meter, held: None, end: None } }
+        Self { form: Form::Metered { metered: Box::pin(Metered { body, meter, held: None }) } }
     }
 
     /// What became of it: known before the last frame is handed out, or the error. `None` until
@@ -69,9 +79,59 @@ impl<B> AnswerBody<B> {
         match &self.form {
             Form::Whole { .. } => Some(End::Unbilled),
             Form::Relayed { .. } => None,
-            Form::Passing { meter: Some(meter), .. } => meter.end(),
-            Form::Passing { end, .. } => *end,
+            Form::Untouched { end, .. } => *end,
+            Form::Metered { metered } => metered.meter.end(),
         }
+    }
+}
+
+impl<B> AnswerBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Waits for the first piece of an answer that says how long it is. Mostly it is the only one,
+    /// and then until its record is durable: so the head and all of the body go out in one write,
+    /// where the head alone would be of no use. A stream says no length, and begins at once. What
+    /// has no body has ended: its head waits for its record.
+    pub(super) async fn begun(mut self) -> Self {
+        if let Form::Metered { metered } = &mut self.form {
+            poll_fn(|context| metered.as_mut().poll_begun(context)).await;
+        }
+        self
+    }
+}
+
+impl<B> Metered<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    fn poll_begun(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let passing = self.as_mut().project();
+        if passing.meter.end().is_none() && passing.meter.is_announced() {
+            ready!(self.as_mut().poll_held(context));
+        }
+        self.project().meter.poll_booked(context)
+    }
+
+    /// Waits for the next piece and reads it, unless one is held.
+    fn poll_held(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Passing { mut body, meter, held } = self.project();
+        if held.is_none() {
+            let next = ready!(body.as_mut().poll_frame(context));
+            let next = next.map(|frame| frame.map_err(Into::into));
+            pass(meter, &next, body.is_end_stream());
+            *held = Some(next);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
+        ready!(self.as_mut().poll_held(context));
+        let passing = self.project();
+        ready!(passing.meter.poll_booked(context));
+        Poll::Ready(passing.held.take().flatten())
     }
 }
 
@@ -88,19 +148,10 @@ where
             Projected::Whole { bytes } if bytes.is_empty() => Poll::Ready(None),
             Projected::Whole { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Projected::Relayed { relayed } => Pin::new(relayed).poll_frame(context),
-            Projected::Passing { body, meter: None, .. } => {
+            Projected::Untouched { body, .. } => {
                 body.poll_frame(context).map(|next| next.map(|frame| frame.map_err(Into::into)))
             }
-            Projected::Passing { mut body, meter: Some(meter), held, .. } => {
-                if held.is_none() {
-                    let next = ready!(body.as_mut().poll_frame(context));
-                    let next = next.map(|frame| frame.map_err(Into::into));
-                    pass(meter, &next, body.is_end_stream());
-                    *held = Some(next);
-                }
-                ready!(meter.poll_booked(context));
-                Poll::Ready(held.take().flatten())
-            }
+            Projected::Metered { metered } => metered.as_mut().poll_frame(context),
         }
     }
 
@@ -108,8 +159,10 @@ where
         match &self.form {
             Form::Whole { bytes } => bytes.is_empty(),
             Form::Relayed { relayed } => relayed.is_end_stream(),
-            Form::Passing { meter: Some(meter), .. } if !meter.is_over() => false,
-            Form::Passing { body, .. } => body.is_end_stream(),
+            Form::Untouched { body, .. } => body.is_end_stream(),
+            Form::Metered { metered } => {
+                metered.held.is_none() && metered.meter.is_over() && metered.body.is_end_stream()
+            }
         }
     }
 
@@ -117,9 +170,11 @@ where
         match &self.form {
             Form::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
             Form::Relayed { relayed } => relayed.size_hint(),
-            Form::Passing { body, held, .. } => {
-                let held = held.iter().flatten().flatten().filter_map(Frame::data_ref);
-                longer(body.size_hint(), held.map(|bytes| bytes.len() as u64).sum())
+            Form::Untouched { body, .. } => body.size_hint(),
+            Form::Metered { metered } => {
+                let held = metered.held.iter().flatten().flatten().filter_map(Frame::data_ref);
+                let held = held.map(|bytes| bytes.len() as u64).sum();
+                metered.body.size_hint() + SizeHint::with_exact(held)
             }
         }
     }
@@ -139,20 +194,4 @@ fn pass(meter: &mut Meter, next: &Next, is_last: bool) {
         Some(Err(_)) => meter.broke(),
         None => meter.closed(),
     }
-}
-
-/// A hint for so many bytes more.
-fn longer(mut hint: SizeHint, by: u64) -> SizeHint {
-    if by > 0 {
-        let upper = hint.upper().map(|upper| upper.saturating_add(by));
-        hint.set_lower(hint.lower().saturating_add(by).min(upper.unwrap_or(u64::MAX)));
-        // The upper bound last: it may not be below the lower one.
-        if let Some(upper) = upper {
-            let lower = hint.lower();
-            hint = SizeHint::new();
-            hint.set_upper(upper);
-            hint.set_lower(lower);
-        }
-    }
-    hint
 }

@@ -19,7 +19,10 @@ const MODEL_MAX: usize = 256;
 
 impl Passage {
     /// Holds what it may cost.
-    pub(super) async fn admit(&mut self, id: Option<RecordId>) -> Result<(Fare, Route), Refusal> {
+    pub(super) async fn admit(
+        &mut self,
+        id: Option<RecordId>,
+    ) -> Result<(Box<Fare>, Route), Refusal> {
         let price = self.price()?;
         let tokens = self.asked.tokens.unwrap_or_default();
         let estimate = estimated(price.as_ref(), tokens).ok_or_else(uncountable)?;
@@ -36,7 +39,7 @@ impl Passage {
                 let spawn = Arc::clone(&booth.spawn);
                 let correct_in = id.map(|_| booth.ledger.clone());
                 let rest = Rest { permit, correct_in, ..Rest::default() };
-                Ok((Fare::new(charge, price, rest, spawn, asked.operation), route))
+                Ok((Box::new(Fare::new(charge, price, rest, spawn, asked.operation)), route))
             }
             Err(Unreserved::Denied(denied)) => {
                 report.decided(Decided::Denied(&denied));
@@ -80,7 +83,8 @@ impl Passage {
             return Ok(None);
         }
         let user = self.caller.user.as_ref().unwrap_or(&self.caller.key);
-        let permit = match self.report.at_barrier(barrier.acquire(user, estimate)).await {
+        let acquired = Box::pin(barrier.acquire(user, estimate));
+        let permit = match self.report.at_barrier(acquired).await {
             Ok(permit) => permit,
             Err(error) => {
                 let closed = matches!(error, BarrierError::Closed);

@@ -53,7 +53,7 @@ impl Fare {
     }
 
     /// Ends it. What is returned is waited for, or let go.
-    pub(super) fn end(mut self, verdict: Verdict) -> Booking {
+    pub(super) fn end(mut self: Box<Self>, verdict: Verdict) -> Booking {
         let charge = self.charge.take().expect("only what consumes a fare takes its charge");
         self.close(charge, verdict)
     }

@@ -165,24 +165,33 @@ impl Item<'_> {
         cross(self, other).cmp(&cross(other, self))
     }
 
-    fn name(&self) -> String {
-        let (limit, dimension) = (self.limit.as_str(), self.dimension.name());
-        let mut name = String::with_capacity(limit.len() + 1 + dimension.len());
-        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"%\"\\".contains(byte);
-        if limit.as_bytes().iter().all(plain) {
-            name.push_str(limit);
+    /// How many bytes its name has.
+    fn name_bytes(&self) -> usize {
+        let escaped = self.limit.as_str().bytes().filter(|byte| !is_plain(*byte)).count();
+        self.limit.as_str().len() + 2 * escaped + 1 + self.dimension.name().len()
+    }
+
+    /// Adds its name to a text.
+    fn put_name(&self, text: &mut String) {
+        let limit = self.limit.as_str();
+        if limit.bytes().all(is_plain) {
+            text.push_str(limit);
         } else {
             for byte in limit.bytes() {
-                match plain(&byte) {
-                    true => name.push(char::from(byte)),
-                    false => write!(name, "%{byte:02x}").expect("a string takes what is written"),
+                match is_plain(byte) {
+                    true => text.push(char::from(byte)),
+                    false => write!(text, "%{byte:02x}").expect("a string takes what is written"),
                 }
             }
         }
-        name.push('/');
-        name.push_str(dimension);
-        name
+        text.push('/');
+        text.push_str(self.dimension.name());
     }
+}
+
+/// Whether a byte of an id stands for itself in a name.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !b"%\"\\".contains(&byte)
 }
 
 /// The counters that a client may see, in the order of the route.
@@ -209,6 +218,7 @@ fn items<'a>(usage: &'a [LimitUsage], denied: Option<&Denied>) -> Vec<Item<'a>> 
 }
 
 fn put(headers: &mut HeaderMap, items: &[Item], now: Timestamp) {
+    headers.reserve(FIELDS);
     let shown = tightest(items);
     // A list of nothing is a field that is not there.
     for (name, list) in [POLICY, CURRENT].into_iter().zip(lists(&shown, now)) {
@@ -224,6 +234,9 @@ fn put(headers: &mut HeaderMap, items: &[Item], now: Timestamp) {
     }
 }
 
+/// So many are put at most.
+const FIELDS: usize = 8;
+
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),
@@ -237,21 +250,24 @@ const TOKENS: [HeaderName; 3] = [
 
 /// The lists of the policies and of what is left. Names are written once for both. The rest is
 /// fixed words and integers, which are the same in a structured field as anywhere.
-fn lists(shown: &[(&Item, String)], now: Timestamp) -> [String; 2] {
-    let bytes: usize = shown.iter().map(|(_, name)| name.len() + ITEM_BYTES).sum();
+fn lists(shown: &[&Item], now: Timestamp) -> [String; 2] {
+    let bytes: usize = shown.iter().map(|item| item.name_bytes() + ITEM_BYTES).sum();
     let mut lists = [String::with_capacity(bytes), String::with_capacity(bytes)];
     let [policies, current] = &mut lists;
-    let mut quoted = String::with_capacity(bytes.min(NAMES_BYTES_MAX));
-    for (item, name) in shown {
-        let name = StringRef::from_str(name).expect("only printable ASCII is left");
-        quoted.clear();
-        let quoted = ItemSerializer::with_buffer(&mut quoted).bare_item(name).finish();
-        for list in [&mut *policies, &mut *current] {
-            if !list.is_empty() {
-                list.push_str(", ");
-            }
-            list.push_str(quoted);
+    let mut name = String::new();
+    for item in shown {
+        if !policies.is_empty() {
+            policies.push_str(", ");
         }
+        let begin = policies.len();
+        name.clear();
+        item.put_name(&mut name);
+        let plain = StringRef::from_str(&name).expect("only printable ASCII is left");
+        let _ = ItemSerializer::with_buffer(policies).bare_item(plain);
+        if !current.is_empty() {
+            current.push_str(", ");
+        }
+        current.push_str(&policies[begin..]);
         put_integer(policies, ";q=", item.quota);
         for part in [";qu=\"", unit(item.dimension), "\""] {
             policies.push_str(part);
@@ -268,7 +284,12 @@ fn lists(shown: &[(&Item, String)], now: Timestamp) -> [String; 2] {
 /// A parameter, up to the most that the format holds.
 fn put_integer(list: &mut String, key: &str, amount: u64) {
     list.push_str(key);
-    write!(list, "{}", amount.min(INTEGER_MAX)).expect("a string takes what is written");
+    put_number(list, amount.min(INTEGER_MAX));
+}
+
+/// There are two dozen of them in an answer, and formatting goes a long way.
+fn put_number(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
 }
 
 fn value(text: String) -> HeaderValue {
@@ -283,24 +304,28 @@ fn put_value(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValu
     };
 }
 
-/// As many of the tightest as are shown, with their names, in the order of the route.
-fn tightest<'a>(items: &'a [Item<'a>]) -> Vec<(&'a Item<'a>, String)> {
+/// As many of the tightest as are shown, in the order of the route.
+fn tightest<'a>(items: &'a [Item<'a>]) -> Vec<&'a Item<'a>> {
+    let bytes: usize = items.iter().map(Item::name_bytes).sum();
+    if items.len() <= ITEMS_MAX && bytes <= NAMES_BYTES_MAX {
+        return items.iter().collect();
+    }
     let mut by_share: Vec<(usize, &Item)> = items.iter().enumerate().collect();
     by_share.sort_by(|(_, a), (_, b)| {
         let later = || b.window.end.cmp(&a.window.end);
         b.binds.cmp(&a.binds).then_with(|| a.share(b)).then_with(later)
     });
     let mut bytes = 0;
-    let named =
-        by_share.into_iter().take(ITEMS_MAX).map(|(place, item)| (place, item, item.name()));
-    let mut shown: Vec<_> = named
-        .take_while(|(_, _, name)| {
-            bytes += name.len();
+    let mut shown: Vec<_> = by_share
+        .into_iter()
+        .take(ITEMS_MAX)
+        .take_while(|(_, item)| {
+            bytes += item.name_bytes();
             bytes <= NAMES_BYTES_MAX
         })
         .collect();
-    shown.sort_by_key(|&(place, ..)| place);
-    shown.into_iter().map(|(_, item, name)| (item, name)).collect()
+    shown.sort_by_key(|&(place, _)| place);
+    shown.into_iter().map(|(_, item)| item).collect()
 }
 
 /// The counter of a dimension that has least left.
@@ -321,16 +346,20 @@ fn unit(dimension: Dimension) -> &'static str {
 /// A time as OpenAI writes it, rounded up: `20ms`, `1s`, `6m0s`, `1h0m0s`.
 fn short(time: Duration) -> String {
     let millis = time.as_nanos().div_ceil(1_000_000);
-    if millis < 1_000 && millis > 0 {
-        return format!("{millis}ms");
-    }
     let seconds = whole_secs(time);
     let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
+    let parts = match (hours, minutes) {
+        _ if (1..1_000).contains(&millis) => &[(millis as u64, "ms")][..],
+        (0, 0) => &[(rest, "s")],
+        (0, _) => &[(minutes, "m"), (rest, "s")],
+        _ => &[(hours, "h"), (minutes, "m"), (rest, "s")],
+    };
+    let mut text = String::with_capacity(24);
+    for (number, unit) in parts {
+        put_number(&mut text, *number);
+        text.push_str(unit);
     }
+    text
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(super) struct Meter {
 #[allow(clippy::large_enum_variant)] // A meter is boxed as a whole.
 enum State {
     Open {
-        fare: Fare,
+        fare: Box<Fare>,
         /// `None` where the body cannot be read.
         reader: Option<Box<dyn UsageReader>>,
     },
@@ -90,7 +90,7 @@ enum State {
 
 impl Meter {
     pub(super) fn new(
-        fare: Fare,
+        fare: Box<Fare>,
         reader: Option<Box<dyn UsageReader>>,
         status: StatusCode,
         left: Option<u64>,
@@ -100,7 +100,7 @@ impl Meter {
     }
 
     /// Of a response that tells nothing of what was used.
-    pub(super) fn unknown(fare: Fare, status: StatusCode, at_once: bool) -> Self {
+    pub(super) fn unknown(fare: Box<Fare>, status: StatusCode, at_once: bool) -> Self {
         let mut meter = Self::new(fare, None, status, None, at_once);
         meter.decide(false);
         meter
@@ -125,6 +125,11 @@ impl Meter {
             reading.read(bytes);
             *reader = Some(reading);
         }
+    }
+
+    /// Whether it has said how long it is.
+    pub(super) fn is_announced(&self) -> bool {
+        self.left.is_some()
     }
 
     /// Whether all has passed that was announced.

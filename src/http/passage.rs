@@ -41,7 +41,7 @@ pub(super) struct Passage {
 impl Passage {
     /// Executes it, once for its idempotency key if it has one.
     pub(super) async fn serve<S, B, R>(
-        mut self,
+        mut self: Box<Self>,
         inner: S,
     ) -> Result<Response<AnswerBody<R>>, S::Error>
     where
@@ -57,7 +57,8 @@ impl Passage {
             Ok(None) => self.go(inner, None).await,
             Ok(Some(key)) => {
                 self.report.suspend();
-                once(&keys, wait, key, |id| self.go(inner, Some(id))).await
+                // What most requests do not need takes no room in the future of all.
+                Box::pin(once(&keys, wait, key, |id| self.go(inner, Some(id)))).await
             }
             Err(refusal) => Ok(refuse(&mut self.report, refusal)),
         }
@@ -65,7 +66,7 @@ impl Passage {
 
     /// Admits it and calls the service inside. The record has this id, or a new one.
     async fn go<S, B, R>(
-        mut self,
+        mut self: Box<Self>,
         mut inner: S,
         id: Option<RecordId>,
     ) -> Result<Response<AnswerBody<R>>, S::Error>
@@ -89,29 +90,32 @@ impl Passage {
         // Of what is not estimated hardly anything is held. A client that took all but the end of
         // its answer would have it for that. With a key it is in a task of its own already.
         let spawn = (id.is_none() && self.asked.tokens.is_none()).then(|| self.booth.spawn.clone());
-        let called = self.call(inner, request, fare, route);
         match spawn {
-            Some(spawn) => detached(&spawn, called).await,
-            None => called.await,
+            None => self.call(inner, request, fare, route).await,
+            Some(spawn) => {
+                let called = self.call(inner, request, fare, route);
+                Box::pin(detached(&spawn, called)).await
+            }
         }
     }
 
     /// Calls the service inside, which is ready, and meters what it answers.
     async fn call<S, B, R>(
-        self,
+        self: Box<Self>,
         mut inner: S,
         request: Request<Forwarded<B>>,
-        mut fare: Fare,
+        mut fare: Box<Fare>,
         route: Route,
     ) -> Result<Response<AnswerBody<R>>, S::Error>
     where
         S: Service<Request<Forwarded<B>>, Response = Response<R>>,
         R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
     {
         fare.dispatch();
         let (mut parts, body) = inner.call(request).await?.into_parts();
         quota::tell(&mut parts, &self.booth, &route, &self.caller);
-        let mut meter = match parts.extensions.remove::<Upstream>() {
+        let meter = match parts.extensions.remove::<Upstream>() {
             Some(Upstream::Unreached) => {
                 drop(fare.end(Verdict::Unreached));
                 let body = AnswerBody::untouched(body, Some(End::Unbilled));
@@ -120,9 +124,7 @@ impl Passage {
             Some(Upstream::Unknown) => Meter::unknown(fare, parts.status, self.booth.at_once),
             None => self.meter(fare, &parts, &body),
         };
-        // What has no body that would be waited for has ended here.
-        poll_fn(|context| meter.poll_booked(context)).await;
-        Ok(Response::from_parts(parts, AnswerBody::metered(body, meter)))
+        Ok(Response::from_parts(parts, AnswerBody::metered(body, meter).begun().await))
     }
 
     /// What goes to the service inside. An answer that is compressed could not be read, so none is
@@ -150,7 +152,7 @@ impl Passage {
     }
 
     /// The meter of a response of the upstream.
-    fn meter<R: Body>(&self, fare: Fare, parts: &response::Parts, body: &R) -> Meter {
+    fn meter<R: Body>(&self, fare: Box<Fare>, parts: &response::Parts, body: &R) -> Meter {
         let readable = is_plain(&parts.headers);
         let reader = readable.then(|| self.booth.protocol.usage_of(&self.asked, parts));
         let announced = || parts.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();

@@ -89,7 +89,7 @@ where
                 Ok((received, asked, caller)) => {
                     report.operation = asked.operation;
                     let passage = Passage { booth, parts, received, asked, caller, report };
-                    passage.serve(inner).await
+                    Box::new(passage).serve(inner).await
                 }
             }
         }

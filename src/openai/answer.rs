@@ -1,13 +1,17 @@
 //! Answers, read for what they used.
 
+use std::mem;
+use std::sync::LazyLock;
+
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use memchr::memmem::Finder;
 
 use super::operation::Operation;
 use super::scanner::{Kept, Path, Scanner};
 use super::usage::{self, Said};
 use crate::http::UsageReader;
-use crate::sse::{EventPiece, EventStream};
+use crate::sse::{EventSink, EventStream};
 use crate::units::Usage;
 
 /// The reader of an answer that has these fields.
@@ -75,9 +79,16 @@ fn said(kept: &Kept, operation: Operation) -> Said {
 
 /// An event stream, in which the last event that says something of usage counts.
 struct Events {
-    operation: Operation,
     stream: EventStream,
+    event: Event,
+}
+
+/// What is known of the event that is being read, and of those before it.
+struct Event {
+    operation: Operation,
     scanner: Scanner,
+    /// Whether the scanner has read something of it.
+    is_begun: bool,
     head: Head,
     said: Said,
     is_whole: bool,
@@ -101,54 +112,94 @@ impl Events {
         const CHUNK: &[Path] = &[&["usage"]];
         const OF_RESPONSE: &[Path] = &[&["response", "usage"], &["type"]];
         let paths = if operation == Operation::Responses { OF_RESPONSE } else { CHUNK };
-        Self {
+        let event = Event {
             operation,
-            stream: EventStream::new(),
             scanner: Scanner::new(paths),
+            is_begun: false,
             head: Head::default(),
             said: Said::Nothing,
             is_whole: false,
-        }
+        };
+        Self { stream: EventStream::new(), event }
     }
+}
+
+impl Event {
+    /// The next of its data.
+    fn data(&mut self, bytes: &[u8]) {
+        self.is_begun |= !bytes.is_empty();
+        self.scanner.read(bytes);
+    }
+
+    /// It has ended, with this much more data: all of it, if it has not begun.
+    fn end(&mut self, rest: &[u8]) {
+        self.is_whole |= self.head.is_done();
+        self.head = Head::default();
+        // Nearly all events say nothing that counts, and are not taken apart.
+        if !self.is_begun && !may_count(self.operation, rest) {
+            return;
+        }
+        self.scanner.read(rest);
+        // What broke off in its middle was not said.
+        if self.scanner.is_whole()
+            && let Some([usage, rest @ ..]) = self.scanner.kept()
+        {
+            match said(usage, self.operation) {
+                // Every chunk but the last says so.
+                Said::Nothing => {}
+                other => self.said = other,
+            }
+            self.is_whole |= matches!(rest, [Kept::Value(text)] if is_last(text));
+        }
+        self.is_begun = false;
+        self.scanner.begin_again();
+    }
+}
+
+/// An event while bytes of it are read: what of them nobody has read yet.
+struct Reading<'e, 'a> {
+    event: &'e mut Event,
+    unread: &'a [u8],
+}
+
+impl<'a> EventSink<'a> for Reading<'_, 'a> {
+    fn data(&mut self, bytes: &'a [u8]) {
+        self.event.head.push(bytes);
+        self.event.data(mem::replace(&mut self.unread, bytes));
+    }
+
+    fn end(&mut self, _: &[u8]) {
+        // The name is in the data as well, and that is where clients look for it.
+        self.event.end(mem::take(&mut self.unread));
+    }
+}
+
+/// Whether the data of an event can have what the scanner looks for. Its names and words are in it
+/// as they are, or with an escape: letters have none but by their number.
+fn may_count(operation: Operation, data: &[u8]) -> bool {
+    static WORDS: LazyLock<[Finder; 2]> = LazyLock::new(|| ["usage", "\\u"].map(Finder::new));
+    static ENDS: LazyLock<[Finder; 3]> = LazyLock::new(|| LAST.map(Finder::new));
+    let has = |word: &Finder<'_>| word.find(data).is_some();
+    WORDS.iter().any(has) || (operation == Operation::Responses && ENDS.iter().any(has))
 }
 
 impl UsageReader for Events {
     fn read(&mut self, bytes: &[u8]) {
-        let Self { operation, stream, scanner, head, said: latest, is_whole } = self;
-        stream.read(bytes, |piece| match piece {
-            EventPiece::Data(bytes) => {
-                head.push(bytes);
-                scanner.read(bytes);
-            }
-            // The name is in the data as well, and that is where clients look for it.
-            EventPiece::End { name: _ } => {
-                // What broke off in its middle was not said.
-                if scanner.is_whole()
-                    && let Some([usage, rest @ ..]) = scanner.kept()
-                {
-                    match said(usage, *operation) {
-                        // Every chunk but the last says so.
-                        Said::Nothing => {}
-                        other => *latest = other,
-                    }
-                    *is_whole |= matches!(rest, [Kept::Value(text)] if is_last(text));
-                }
-                *is_whole |= head.bytes == DONE;
-                *head = Head::default();
-                scanner.begin_again();
-            }
-        });
+        let mut reading = Reading { event: &mut self.event, unread: b"" };
+        self.stream.read_into(bytes, &mut reading);
+        let Reading { event, unread } = reading;
+        event.data(unread);
     }
 
     fn tokens(&self) -> Option<Usage> {
-        match self.said {
+        match self.event.said {
             Said::Tokens(tokens) => Some(tokens),
             Said::Nothing | Said::Unreadable => None,
         }
     }
 
     fn is_whole(&self) -> bool {
-        self.is_whole
+        self.event.is_whole
     }
 }
 
@@ -158,6 +209,10 @@ fn is_last(text: &[u8]) -> bool {
 }
 
 impl Head {
+    fn is_done(&self) -> bool {
+        self.bytes == DONE
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         for (place, byte) in self.bytes[self.length..].iter_mut().zip(bytes) {
             *place = *byte;

@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
 use super::error::{failed, is_missing_reference};
+use super::postings::Postings;
 use super::row::malformed;
 use super::windows::{Sums, Windows};
 use crate::id::OwnerId;
@@ -13,7 +14,7 @@ use crate::ledger::{Entry, Fate, Nulled, StoreError, UsageRecord, Written};
 pub(super) struct Group<'a> {
     connection: &'a Connection,
     record: CachedStatement<'a>,
-    posting: CachedStatement<'a>,
+    postings: Postings,
     sums: Sums<'a>,
 }
 
@@ -23,7 +24,7 @@ impl<'a> Group<'a> {
         Ok(Self {
             connection,
             record: connection.prepare_cached(RECORD)?,
-            posting: connection.prepare_cached(POSTING)?,
+            postings: Postings::default(),
             sums: Sums::new(connection, windows)?,
         })
     }
@@ -35,6 +36,7 @@ impl<'a> Group<'a> {
     ) -> std::result::Result<Vec<Written>, StoreError> {
         let written = group.iter().map(|entry| self.entry(entry));
         let written = written.collect::<std::result::Result<Vec<Written>, StoreError>>()?;
+        self.postings.write(self.connection).map_err(failed(WRITING))?;
         self.sums.write(self.connection, failed(WRITING))?;
         Ok(written)
     }
@@ -54,7 +56,7 @@ impl<'a> Group<'a> {
         let seq = self.connection.last_insert_rowid();
         for posting in entry.kept(nulled) {
             let window = self.sums.add(posting, Some(seq)).map_err(&failed)?;
-            self.posting.execute([seq, window, posting.amount]).map_err(&failed)?;
+            self.postings.add(seq, window, posting.amount);
         }
         Ok(Written { fate: Fate::Now, nulled })
     }
@@ -79,14 +81,13 @@ impl<'a> Group<'a> {
     }
 
     fn try_insert(&mut self, record: &UsageRecord, nulled: Nulled, attempt: u64) -> Result<bool> {
-        let reference = |reference: &'_ Option<OwnerId>, is_null: bool| {
-            reference.as_ref().filter(|_| !is_null).map(|owner| owner.to_string())
-        };
+        let api_key = record.api_key.as_ref().filter(|_| !nulled.api_key);
+        let upstream = record.upstream.as_ref().filter(|_| !nulled.upstream);
         let usage = &record.usage;
         let inserted = self.record.execute(params![
             record.id.as_u128().to_be_bytes(),
-            reference(&record.api_key, nulled.api_key),
-            reference(&record.upstream, nulled.upstream),
+            api_key.map(OwnerId::as_str),
+            upstream.map(OwnerId::as_str),
             record.model,
             record.outcome.name(),
             record.reason,
@@ -138,8 +139,6 @@ const RECORD: &str = "INSERT INTO records \
     cache_write_tokens, requests, cost, admitted_at, settled_at, corrects, nulled, attempt) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
     ON CONFLICT DO NOTHING";
-
-const POSTING: &str = "INSERT INTO postings (record, window_id, amount) VALUES (?1, ?2, ?3)";
 
 const OWNER: &str = "SELECT 1 FROM owners WHERE id = ?1";
 

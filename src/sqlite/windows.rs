@@ -1,6 +1,8 @@
 //! The windows of counters in the file: their numbers, and their totals.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 
@@ -19,11 +21,13 @@ const KNOWN_MAX: usize = 100_000;
 /// back must be forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    known: HashMap<Description, i64>,
+    known: HashMap<Description, Known>,
+    /// Counts the groups.
+    group: u64,
 }
 
 /// All of a posting but its amount.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Description {
     limit: LimitId,
     owner: OwnerId,
@@ -32,16 +36,32 @@ struct Description {
     anchor: Timestamp,
 }
 
+impl Hash for Description {
+    /// By what nearly all are told apart by.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.limit, self.dimension, self.window.start).hash(state);
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    number: i64,
+    /// The last group that charges it, and the place of its sum there.
+    group: u64,
+    place: usize,
+}
+
 /// What a group adds to totals: written at its end, once for each window.
 pub(super) struct Sums<'a> {
     windows: &'a mut Windows,
     find: CachedStatement<'a>,
     insert: CachedStatement<'a>,
-    sums: HashMap<i64, Sum<'a>>,
+    sums: Vec<Sum<'a>>,
     added: usize,
 }
 
 struct Sum<'a> {
+    number: i64,
     /// Wide enough for any group.
     amount: i128,
     /// Which addition of the group was its last: in this order windows are described.
@@ -63,30 +83,32 @@ impl<'a> Sums<'a> {
         if windows.known.len() > KNOWN_MAX {
             windows.forget();
         }
+        windows.group += 1;
         Ok(Self {
             windows,
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached(INSERT)?,
-            sums: HashMap::new(),
+            sums: Vec::new(),
             added: 0,
         })
     }
 
     /// Adds a posting of a record to its window's sum, and says the window's number.
     pub(super) fn add(&mut self, posting: &'a Posting, record: Option<i64>) -> Result<i64> {
-        let id = self.number(posting)?;
+        let place = self.place(posting)?;
         self.added += 1;
-        let sum = self.sums.entry(id).or_insert(Sum { amount: 0, last: 0, records: None, posting });
+        let sum = &mut self.sums[place];
         sum.amount += i128::from(posting.amount);
         sum.last = self.added;
         if let Some(record) = record {
             // Records of a group are numbered in its order.
             sum.records = Some((sum.records.map_or(record, |(first, _)| first), record));
         }
-        Ok(id)
+        Ok(sum.number)
     }
 
-    fn number(&mut self, posting: &Posting) -> Result<i64> {
+    /// The place of the sum of a posting's window.
+    fn place(&mut self, posting: &'a Posting) -> Result<usize> {
         let description = Description {
             limit: posting.limit.clone(),
             owner: posting.owner.clone(),
@@ -94,36 +116,32 @@ impl<'a> Sums<'a> {
             window: posting.window,
             anchor: posting.anchor,
         };
-        if let Some(id) = self.windows.known.get(&description) {
-            return Ok(*id);
-        }
-        let columns = params![
-            posting.limit.as_str(),
-            columns::dimension(posting.dimension),
-            instant(posting.window.start),
-            instant(posting.window.end),
-            instant(posting.anchor),
-            posting.owner.as_str(),
-        ];
-        let found = self.find.query_row(columns, |row| row.get(0)).optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => self.insert.insert(columns)?,
+        let Windows { known, group } = &mut *self.windows;
+        let known = match known.entry(description) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let number = number(&mut self.find, &mut self.insert, posting)?;
+                new.insert(Known { number, group: 0, place: 0 })
+            }
         };
-        self.windows.known.insert(description, id);
-        Ok(id)
+        if known.group != *group {
+            (known.group, known.place) = (*group, self.sums.len());
+            let number = known.number;
+            self.sums.push(Sum { number, amount: 0, last: 0, records: None, posting });
+        }
+        Ok(known.place)
     }
 
     /// Adds the sums to the totals.
     pub(super) fn write(
-        self,
+        mut self,
         connection: &Connection,
         failed: impl Fn(rusqlite::Error) -> StoreError,
     ) -> std::result::Result<(), StoreError> {
-        let mut sums: Vec<(i64, Sum<'_>)> = self.sums.into_iter().collect();
-        sums.sort_unstable_by_key(|(_, sum)| sum.last);
+        self.sums.sort_unstable_by_key(|sum| sum.last);
         let mut add = connection.prepare_cached(ADD).map_err(&failed)?;
-        for (id, sum) in sums {
+        for sum in self.sums {
+            let id = sum.number;
             let too_large = |_| columns::total_too_large(sum.posting);
             let amount = i64::try_from(sum.amount).map_err(too_large)?;
             let (first, last) = sum.records.unzip();
@@ -138,6 +156,26 @@ impl<'a> Sums<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The number of a posting's window, which is described if it was not yet.
+fn number(
+    find: &mut CachedStatement<'_>,
+    insert: &mut CachedStatement<'_>,
+    posting: &Posting,
+) -> Result<i64> {
+    let columns = params![
+        posting.limit.as_str(),
+        columns::dimension(posting.dimension),
+        instant(posting.window.start),
+        instant(posting.window.end),
+        instant(posting.anchor),
+        posting.owner.as_str(),
+    ];
+    match find.query_row(columns, |row| row.get(0)).optional()? {
+        Some(number) => Ok(number),
+        None => insert.insert(columns),
     }
 }
 

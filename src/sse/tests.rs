@@ -172,16 +172,3 @@ proptest! {
         prop_assert_eq!(&events(stream.chunks(1)), &wanted);
     }
 }
-
-/// Before, in, and behind whole blocks, and with more of them behind it.
-#[test]
-fn the_first_of_the_bytes_is_found_wherever_it_is() {
-    for length in 0..70 {
-        let mut bytes = vec![b'a'; length];
-        assert_eq!(find(&bytes, |byte| byte == b'\n'), None);
-        for at in (0..length).rev() {
-            bytes[at] = b'\n';
-            assert_eq!(find(&bytes, |byte| byte == b'\n'), Some(at), "of {length}");
-        }
-    }
-}

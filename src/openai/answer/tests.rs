@@ -89,6 +89,9 @@ fn streams_of_completions() {
         (format!("data: {chunk}\n\ndata: {last}\n\ndata: [DONE]\n\n"), known, true),
         (format!("data:{chunk}\r\n\r\ndata:{last}\r\n\r\ndata:[DONE]\r\n\r\n"), known, true),
         (format!("\u{FEFF}: hi\n\nevent: x\ndata: {last}\n\ndata: [DONE] \n\n"), known, true),
+        // What counts is escaped, in the key and beside it.
+        (format!("data: {{\"\\u0075sage\":{USAGE}}}\n\n"), known, false),
+        (format!("data: {{\"us\\u0061ge\":{USAGE},\"a\":\"\\n\"}}\n\n"), known, false),
         // Over several lines, in the middle of the object.
         (format!("data: {{\"usage\":\ndata: {USAGE}\ndata: }}\n\n"), known, false),
         // Absent, null, and null behind it.
@@ -144,6 +147,9 @@ fn streams_of_responses() {
             true,
         ),
         ("data: {\"type\":\"error\",\"message\":\"m\"}\n\n".into(), None, false),
+        ("data: {\"type\":\"response.completed\"}\n\n".into(), None, true),
+        ("data: {\"type\":\"response.f\\u0061iled\"}\n\n".into(), None, true),
+        ("data: {\"type\":\"response.other\",\"x\":\"response.failed\"}\n\n".into(), None, false),
         ("data: {\"type\":[\"response.completed\"]}\n\n".into(), None, false),
         ("event: response.completed\ndata: {\"response\":null}\n\n".into(), None, false),
     ];

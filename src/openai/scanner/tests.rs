@@ -288,3 +288,18 @@ proptest! {
         check(&[b"{\"usage\":", &*text, b"}"].concat());
     }
 }
+
+/// Wherever it is, and of several the first.
+#[test]
+fn what_is_not_plain_text_is_found() {
+    for length in 0..70 {
+        let mut bytes = vec![b' '; length];
+        assert_eq!(find_special(&bytes), None);
+        for at in (0..length).rev() {
+            for special in [b'"', b'\\', 0x1f, b'\n', 0] {
+                bytes[at] = special;
+                assert_eq!(find_special(&bytes), Some(at), "{special} of {length}");
+            }
+        }
+    }
+}
