@@ -26,7 +26,8 @@
 //!   else, so they are the same amounts in the same windows. While the store is down, memory books
 //!   as if all were written, and what turns out not to be is taken off by the same rule. An owner
 //!   that this process deletes is left out of what was admitted before, by memory and by the entry:
-//!   a deletion and a group exclude each other, so it is before the one or after it (`owners`).
+//!   a deletion and a group exclude each other, so it is before the one or after it (`owners`). One
+//!   whose answer was lost is done before the next group, whoever writes that.
 //! - **L11** A receipt is given after the store has committed the entry, by nobody but the writer:
 //!   its order is write, book, answer. An entry leaves the queue only with an answer of the store
 //!   that will not change: it is there, another one is there, or it is refused; and what is refused

@@ -12,6 +12,8 @@ mod connections;
 mod entries;
 #[path = "postgres/references.rs"]
 mod references;
+#[path = "postgres/removals.rs"]
+mod removals;
 #[path = "postgres/tables.rs"]
 mod tables;
 #[path = "postgres/totals.rs"]

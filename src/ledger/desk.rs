@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crossbeam_channel::Sender;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::draft::Draft;
 use super::entry::{Entry, Nulled};
@@ -12,8 +12,9 @@ use super::outbox::{Due, Message, Outbox, Pending, Queued, Slot};
 use super::owners::Owners;
 use super::record::{Outcome, Posting, UsageRecord};
 use super::settling::Settling;
-use super::store::LedgerStore;
-use crate::engine::{Bill, Engine, Line, Route};
+use super::store::{LedgerStore, StoreError};
+use crate::engine::{Bill, Engine, LimitUsage, Line, Route, TopologyError};
+use crate::id::OwnerId;
 use crate::promise::promise;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -59,6 +60,64 @@ impl Books {
     pub(crate) fn count_deletion(&self) -> u64 {
         // AcqRel: see `deletions`.
         self.deletions.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The owners, to write a group: no deletion is in doubt.
+    pub(crate) fn owners_to_write(
+        &self,
+        engine: &Engine,
+    ) -> Result<MutexGuard<'_, Owners>, StoreError> {
+        let owners = self.owners.lock();
+        if owners.in_doubt().is_none() {
+            return Ok(owners);
+        }
+        // In the order of the locks.
+        drop(owners);
+        let _granting = self.granting.lock();
+        let mut owners = self.owners.lock();
+        self.finish_deletions(engine, &mut owners)?;
+        Ok(owners)
+    }
+
+    /// Asks the store once more for the deletions that may be done, so that they are.
+    pub(crate) fn finish_deletions(
+        &self,
+        engine: &Engine,
+        owners: &mut Owners,
+    ) -> Result<(), StoreError> {
+        while let Some((owner, born)) = owners.in_doubt() {
+            // What has been created again since, or has a child by now, is not to be removed.
+            if engine.owner_born(&owner) == Some(born) && engine.is_removable(&owner) {
+                match self.delete(engine, owners, &owner) {
+                    Ok(Ok(limits)) => owners.finished(owner.clone(), limits),
+                    Err(error) if error.is_transient() => return Err(error),
+                    // It has gained a child at this moment, or the store will not.
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+            owners.no_doubt(&owner);
+        }
+        Ok(())
+    }
+
+    /// Deletes an owner from the store, then from the engine: the second result is the engine's.
+    /// `granting` is locked.
+    pub(crate) fn delete(
+        &self,
+        engine: &Engine,
+        owners: &mut Owners,
+        owner: &OwnerId,
+    ) -> Result<Result<Vec<LimitUsage>, TopologyError>, StoreError> {
+        let born = engine.owner_born(owner);
+        if let Err(error) = self.store.delete(owner) {
+            if let Some(born) = born.filter(|_| error.is_transient()) {
+                owners.doubt(owner, born);
+            }
+            return Err(error);
+        }
+        let removed = engine.remove_owner(owner);
+        owners.deleted(owner, self.count_deletion());
+        Ok(removed)
     }
 }
 

@@ -72,8 +72,10 @@ pub enum RemoveError {
     /// references to it may be NULL already.
     #[error(transparent)]
     Engine(#[from] TopologyError),
-    /// The store did not delete it. References to it may be NULL already in some records, nothing
-    /// else was changed.
+    /// The store did not say that it has deleted it. References to it may be NULL already in some
+    /// records. If the error [may pass](StoreError::is_transient), the store may have deleted it
+    /// all the same: then it is asked again before anything more is written, and the owner is
+    /// gone. Otherwise nothing else was changed.
     #[error("removing {owner}: {source}")]
     Store {
         /// The owner.
@@ -199,7 +201,9 @@ impl Ledger {
     /// # Errors
     ///
     /// [`RemoveError`]. The owner and its limits are as they were, but references to it may be NULL
-    /// already in some records. Calling it again goes on from there.
+    /// already in some records; and where the store's answer to the deletion itself is lost, the
+    /// owner is removed as soon as anything is to be written. Calling it again goes on from there,
+    /// and says what was removed.
     pub fn remove_owner(&self, owner: &OwnerId) -> Result<Vec<LimitUsage>, RemoveError> {
         let Desk { engine, books, .. } = self.desk();
         let failed = |source| RemoveError::Store { owner: owner.clone(), source };
@@ -211,13 +215,15 @@ impl Ledger {
         }
         let _turn = books.granting.lock();
         let mut owners = books.owners.lock();
+        let finished = owners.take_finished(owner);
         if !engine.is_removable(owner) {
-            return Ok(engine.remove_owner(owner)?);
+            return match (engine.remove_owner(owner), finished) {
+                // By whoever wrote since the store did not answer.
+                (Err(TopologyError::UnknownOwner { .. }), Some(limits)) => Ok(limits),
+                (removed, _) => Ok(removed?),
+            };
         }
-        books.store.delete(owner).map_err(failed)?;
-        let removed = engine.remove_owner(owner);
-        owners.deleted(owner, books.count_deletion());
-        Ok(removed?)
+        Ok(books.delete(engine, &mut owners, owner).map_err(failed)??)
     }
 
     /// A record with its postings. Blocks.

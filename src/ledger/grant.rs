@@ -2,7 +2,8 @@
 //!
 //! What is granted is written first and set in memory then, so what a caller was told is there
 //! after a restart (L11); and it is set to what the store says, so that memory has no more and no
-//! less (L10). Calls of one process take turns, and so does deleting an owner.
+//! less (L10). Calls of one process take turns, and so does deleting an owner; a deletion that may
+//! be done is finished first, so that it takes away nothing that was granted after it.
 
 use thiserror::Error;
 
@@ -135,6 +136,7 @@ impl Ledger {
     ) -> Result<ToppedUp, GrantError> {
         let (engine, books) = (&self.desk().engine, &self.desk().books);
         let _turn = books.granting.lock();
+        books.finish_deletions(engine, &mut books.owners.lock()).map_err(failed(limit))?;
         let owner = engine.may_top_up(limit, credit)?;
         let top_up = TopUp { id, limit: limit.clone(), owner, amount: credit, at: engine.now() };
         let Credited { fate, credit } = books.store.top_up(&top_up).map_err(failed(limit))?;
@@ -167,6 +169,7 @@ impl Ledger {
     ) -> Result<(), GrantError> {
         let (engine, books) = (&self.desk().engine, &self.desk().books);
         let _turn = books.granting.lock();
+        books.finish_deletions(engine, &mut books.owners.lock()).map_err(failed(limit))?;
         let (owner, until) = engine.may_override(limit, dimension, instead, lasts)?;
         let kept = Some(OverrideState { limit: instead, until });
         books.store.set_override(limit, &owner, dimension, kept).map_err(failed(limit))?;
@@ -184,6 +187,7 @@ impl Ledger {
     pub fn clear_override(&self, limit: &LimitId, dimension: Dimension) -> Result<(), GrantError> {
         let (engine, books) = (&self.desk().engine, &self.desk().books);
         let _turn = books.granting.lock();
+        books.finish_deletions(engine, &mut books.owners.lock()).map_err(failed(limit))?;
         let owner = engine.owner_of(limit, dimension)?;
         books.store.set_override(limit, &owner, dimension, None).map_err(failed(limit))?;
         engine.regrant(limit, &owner, dimension, |grant| Grant { instead: None, ..grant });
@@ -195,6 +199,7 @@ impl Ledger {
         let (engine, books) = (&self.desk().engine, &self.desk().books);
         // What is read now is set before anything else is written.
         let _turn = books.granting.lock();
+        books.finish_deletions(engine, &mut books.owners.lock())?;
         Ok(set_grants(engine, &*books.store)?.changed)
     }
 }

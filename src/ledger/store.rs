@@ -55,7 +55,7 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; then none is registered.
+    /// [`StoreError`]; then none is registered, or all (an acknowledgement may be lost).
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError>;
 
     /// Sets at most `at_most` references to an owner, as api key or as upstream, to NULL in the
@@ -77,7 +77,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; then nothing is changed.
+    /// [`StoreError`]; then nothing is changed. If it is one that may pass, nothing or all (an
+    /// acknowledgement may be lost); the same call again does what is missing.
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError>;
 
     /// Adds to what a prepaid budget was topped up by, once for each id, in one transaction that is

@@ -152,7 +152,7 @@ impl Writer {
 
     /// Tries to write the first entries, in one transaction.
     fn attempt(&mut self, size: usize) -> Result<Vec<Written>, StoreError> {
-        let mut owners = self.books.owners.lock();
+        let mut owners = self.books.owners_to_write(&self.engine)?;
         let entries = &mut self.entries.make_contiguous()[..size];
         for (entry, pending) in entries.iter_mut().zip(&mut self.pending) {
             let nulled = owners.leave_out(entry, pending.since);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use tollkeeper::{
-    Budget, Dimension, Draft, Entry, Filter, LedgerStore, Outcome, RecordId, RemoveError, Stored,
-    TopologyError, Usage, UsageRecord,
+    Budget, Dimension, Draft, Entry, Filter, GrantError, LedgerStore, Outcome, Period, RecordId,
+    RemoveError, Stored, TopologyError, Usage, UsageRecord,
 };
 
-use crate::kit::{Kit, kit, nanos, owner, per};
-use crate::scene::{Scene, draft, open, scene, topology, unavailable, usage};
+use crate::kit::{Kit, id, kit, nanos, owner, per};
+use crate::scene::{
+    Fault, Scene, draft, open, record_id, restarted, scene, topology, unavailable, usage,
+};
 
 #[test]
 fn a_reference_that_another_process_deleted_is_not_charged_and_the_rest_is() {
@@ -278,4 +280,128 @@ fn a_removal_that_fails_halfway_goes_on_when_it_is_called_again() {
     topology(&scene.kit);
     scene.ledger.remove_owner(&owner("team:t")).unwrap_err();
     assert!(scene.store.unlinks.lock().unwrap().is_empty());
+}
+
+/// A removal to which the store says nothing: `faults` are those of the calls that delete.
+fn remove_unanswered(scene: &Scene, faults: &[Fault], of: &str) {
+    scene.store.delete_faults.lock().unwrap().extend(faults);
+    let error = scene.ledger.remove_owner(&owner(of)).unwrap_err();
+    let RemoveError::Store { .. } = error else { panic!("{error}") };
+}
+
+#[test]
+fn a_deletion_whose_answer_is_lost_is_done_before_anything_more_is_written() {
+    // It was done, or it was not.
+    for fault in [Fault::After, Fault::Before] {
+        let mut scene = scene();
+        let budget = || Budget::new(nanos(1_000), per("1h"));
+        scene.kit.limit("customer:c", "customer", budget());
+        let route = scene.kit.route(&["key:k", "customer:c"]);
+        let charge = |scene: &Scene| {
+            let charge = scene.ledger.reserve(&route, &usage(100, 10), draft()).unwrap();
+            charge.settle(&usage(60, 6))
+        };
+        let first = charge(&scene);
+        scene.written(first);
+        // Of these two no record refers to the one; the other is a reference.
+        remove_unanswered(&scene, &[fault], "customer:c");
+        remove_unanswered(&scene, &[fault], "key:k");
+        // Until something is written they are as they were: what they have used still counts.
+        assert_eq!((scene.memory(), scene.kit.counts("customer").0), ([60, 6, 1, 60], 60));
+        let next = charge(&scene);
+        let receipt = scene.written(next);
+        assert!(receipt.nulled.api_key);
+        assert_eq!(receipt.record.unwrap().api_key, None);
+
+        assert!(scene.history("customer", Dimension::Money).is_empty());
+        assert!(scene.history("money", Dimension::Money).is_empty());
+        assert_eq!(scene.history("team", Dimension::Money), [120]);
+        assert!(scene.reserve(&usage(1, 1), draft()).is_err());
+        // Asked again, it says what was removed; after that it is unknown.
+        for (of, limits) in [("customer:c", 1), ("key:k", 2)] {
+            assert_eq!(scene.ledger.remove_owner(&owner(of)).unwrap().len(), limits);
+            let error = scene.ledger.remove_owner(&owner(of)).unwrap_err();
+            let RemoveError::Engine(TopologyError::UnknownOwner { .. }) = error else {
+                panic!("{error}")
+            };
+        }
+        // Created again, they begin at zero, and are charged.
+        topology(&scene.kit);
+        scene.kit.limit("customer:c", "customer", budget());
+        let anew = charge(&scene);
+        assert!(!scene.written(anew).nulled.any());
+        scene.assert_even([60, 6, 1, 180]);
+        assert_eq!(scene.history("customer", Dimension::Money), [60]);
+        scene = restarted(scene);
+        scene.assert_even([60, 6, 1, 180]);
+    }
+}
+
+#[test]
+fn nothing_is_written_while_it_is_not_known_whether_an_owner_is_deleted() {
+    let mut scene = scene();
+    let first = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    scene.written(first);
+    remove_unanswered(&scene, &[Fault::After, Fault::Before, Fault::After], "key:k");
+    let mut settling = scene.charge(&usage(100, 10)).settle(&usage(30, 3));
+    for _ in 0..2 {
+        let turn = scene.turn();
+        assert!(turn.failed);
+        assert!(settling.wait_timeout(std::time::Duration::ZERO).is_none());
+        // Booked as if it were written.
+        assert_eq!((scene.memory(), scene.stored()), ([90, 9, 2, 90], [0, 0, 0, 60]));
+        scene.kit.clock.set(turn.next.unwrap());
+    }
+    assert!(scene.written(settling).nulled.api_key);
+    topology(&scene.kit);
+    scene.assert_even([0, 0, 0, 90]);
+}
+
+#[test]
+fn a_removal_that_is_asked_for_again_is_done_then() {
+    for fault in [Fault::After, Fault::Before] {
+        let mut scene = scene();
+        let first = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+        scene.written(first);
+        let in_flight = scene.charge(&usage(100, 10));
+        remove_unanswered(&scene, &[fault, Fault::Before], "key:k");
+        remove_unanswered(&scene, &[], "key:k");
+        assert_eq!(scene.ledger.remove_owner(&owner("key:k")).unwrap().len(), 2);
+        topology(&scene.kit);
+        let settling = in_flight.settle(&usage(30, 3));
+        assert!(scene.written(settling).nulled.api_key);
+        scene.assert_even([0, 0, 0, 90]);
+    }
+}
+
+#[test]
+fn nothing_is_granted_that_a_deletion_takes_away_which_was_asked_for_before() {
+    let scene = scene();
+    scene.kit.limit("customer:c", "prepaid", Budget::new(nanos(10), Period::NEVER));
+    let top_up = |number| scene.ledger.top_up(&id("prepaid"), nanos(90), record_id(number));
+    assert!(top_up(1).unwrap().added);
+    remove_unanswered(&scene, &[Fault::Before], "customer:c");
+    let error = top_up(2).unwrap_err();
+    assert!(matches!(error, GrantError::Operator(_)), "{error}");
+    assert_eq!(scene.ledger.remove_owner(&owner("customer:c")).unwrap().len(), 1);
+}
+
+#[test]
+fn an_owner_that_is_another_by_now_or_has_a_child_is_not_removed_with_the_one_before() {
+    let mut scene = scene();
+    let first = scene.charge(&usage(100, 10)).settle(&usage(60, 6));
+    scene.written(first);
+    // Created again past the ledger.
+    remove_unanswered(&scene, &[Fault::After], "key:k");
+    scene.kit.engine.remove_owner(&owner("key:k")).unwrap();
+    topology(&scene.kit);
+    let anew = scene.charge(&usage(100, 10)).settle(&usage(30, 3));
+    assert!(!scene.written(anew).nulled.any());
+    scene.assert_even([30, 3, 1, 90]);
+
+    remove_unanswered(&scene, &[Fault::After], "provider:p");
+    scene.kit.owner("model:m", &["provider:p"]);
+    let served = scene.charge(&usage(100, 10)).settle(&usage(30, 3));
+    assert!(!scene.written(served).nulled.any());
+    scene.assert_even([60, 6, 2, 120]);
 }

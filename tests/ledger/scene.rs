@@ -33,6 +33,8 @@ pub struct Faulty {
     pub faults: Mutex<VecDeque<Fault>>,
     /// Of the next calls that grant.
     pub grant_faults: Mutex<VecDeque<Fault>>,
+    /// Of the next calls that delete.
+    pub delete_faults: Mutex<VecDeque<Fault>>,
     /// The sizes of the groups that were tried.
     pub groups: Mutex<Vec<usize>>,
     /// Whether calls of `write` wait.
@@ -73,17 +75,25 @@ impl Faulty {
     }
 
     fn granting<T>(&self, grant: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match self.grant_faults.lock().unwrap().pop_front() {
-            Some(Fault::Before) => Err(unavailable()),
-            Some(Fault::After) => grant().and(Err(unavailable())),
-            Some(Fault::Panic) => panic!("as it was told"),
-            None => grant(),
-        }
+        faced_with(&self.grant_faults, grant)
     }
 
     pub fn stall(&self, stalled: bool) {
         *self.stalled.lock().unwrap() = stalled;
         self.resumed.notify_all();
+    }
+}
+
+/// A call that meets the next of these faults.
+fn faced_with<T>(
+    faults: &Mutex<VecDeque<Fault>>,
+    call: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match faults.lock().unwrap().pop_front() {
+        Some(Fault::Before) => Err(unavailable()),
+        Some(Fault::After) => call().and(Err(unavailable())),
+        Some(Fault::Panic) => panic!("as it was told"),
+        None => call(),
     }
 }
 
@@ -134,7 +144,7 @@ impl LedgerStore for Faulty {
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
-        self.inner.delete(owner)
+        faced_with(&self.delete_faults, || self.inner.delete(owner))
     }
 
     fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {

@@ -237,6 +237,10 @@ impl Auditor {
     /// A node asks the store to write.
     pub fn asked(&mut self, home: Home, group: &[Entry]) -> Checked {
         let Some(memory) = self.memories.get_mut(&home) else { return Ok(()) };
+        if memory.is_in_doubt() {
+            let what = format!("node {} writes, and does not know who is deleted", home.node);
+            return breach("L10", what);
+        }
         group.iter().try_for_each(|entry| memory.asked(entry))
     }
 

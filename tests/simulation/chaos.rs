@@ -219,10 +219,6 @@ impl World {
                 }
                 hub.say(format!("node {place} has removed {owner}"));
                 self.topology.kept.remove(owner);
-                hub.audit(|auditor| {
-                    auditor.memory(home).into_iter().for_each(|memory| memory.owner_gone(owner));
-                    Ok(())
-                });
             }
             Change::Create(owner) => {
                 let coming = |on: &Being| matches!(on, Being::Coming(on) if on.contains(&place));

@@ -158,6 +158,10 @@ impl Node {
                 });
                 let turn = self.writer.turn(now);
                 self.left = turn.left;
+                if turn.failed {
+                    // Maybe before it came to write.
+                    hub.audit(|auditor| auditor.refused(home, &[], true));
+                }
                 self.note_turn();
                 if turn.finished > 0 || turn.failed {
                     self.gateway.check();

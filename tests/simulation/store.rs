@@ -124,18 +124,14 @@ impl LedgerStore for NodeStore {
     }
 
     fn register(&self, owners: &[OwnerId]) -> Result<(), StoreError> {
-        let registered = self.change("registering", || {
+        self.change("registering", || {
             self.inner.register(owners)?;
             self.hub.audit(|auditor| {
                 auditor.books.register(owners);
                 Ok(())
             });
             Ok(())
-        });
-        if registered.is_err() {
-            self.hub.audit(|auditor| auditor.refused(self.home, &[], true));
-        }
-        registered
+        })
     }
 
     fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
@@ -143,7 +139,18 @@ impl LedgerStore for NodeStore {
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
-        self.change("deleting", || delete(&self.hub, &self.inner, owner))
+        let deleted = self.change("deleting", || delete(&self.hub, &self.inner, owner));
+        let how = deleted.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
+        self.hub.say(format!("node {} deletes {owner}: {how}", self.home.node));
+        self.hub.audit(|auditor| {
+            let Some(memory) = auditor.memory(self.home) else { return Ok(()) };
+            match &deleted {
+                Ok(_) => memory.owner_gone(owner),
+                Err(_) => memory.doubts(owner),
+            }
+            Ok(())
+        });
+        deleted
     }
 
     fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {

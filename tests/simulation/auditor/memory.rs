@@ -106,6 +106,8 @@ pub struct Memory {
     incarnations: u64,
     /// Owners that were deleted in this life.
     gone: BTreeSet<OwnerId>,
+    /// Owners whose deletion the store did not say to be done.
+    in_doubt: BTreeSet<OwnerId>,
     booked: BTreeMap<Counter, BTreeMap<Timestamp, i128>>,
     /// Names of windows that began otherwise than they are now.
     names: BTreeMap<(LimitId, Dimension, u64), Timestamp>,
@@ -192,6 +194,7 @@ impl Memory {
     /// An owner is gone, and everything that is counted for it.
     pub fn owner_gone(&mut self, owner: &OwnerId) {
         self.gone.insert(owner.clone());
+        self.in_doubt.remove(owner);
         self.opens_no_more(owner);
         let gone: Vec<LimitId> = self
             .limits
@@ -207,6 +210,16 @@ impl Memory {
             self.names.retain(|(of, ..), _| *of != limit);
             self.ceilings.retain(|((of, _), _), _| *of != limit);
         }
+    }
+
+    /// The store was asked to delete an owner, and did not answer.
+    pub fn doubts(&mut self, owner: &OwnerId) {
+        self.in_doubt.insert(owner.clone());
+    }
+
+    /// Whether it is not known of an owner if it is deleted.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.in_doubt.is_empty()
     }
 
     /// Windows keep their names when a limit is changed.
