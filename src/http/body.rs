@@ -19,7 +19,7 @@ pin_project! {
     ///
     /// Dropping it before its end is the client's going away: its request is settled by what was
     /// seen until then. Nothing of it is buffered but the last piece, which waits until the record
-    /// is durable.
+    /// is durable, and the first one of an answer whose length is known.
     pub struct AnswerBody<B> {
         #[pin]
         form: Form<B>,

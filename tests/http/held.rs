@@ -7,7 +7,7 @@ use tower::Layer;
 
 use crate::kit::{Books, REQUEST, TOKEN, engine, send, until, work};
 use crate::server::{Proxy, Server};
-use crate::upstream::{Act, Upstream, chunk, end, head, whole};
+use crate::upstream::{Act, Upstream, chunk, end, head, say, whole};
 
 /// Books whose writer writes when it is told to.
 fn by_hand() -> (Books, Writer) {
@@ -28,17 +28,15 @@ fn now() -> Timestamp {
 
 #[tokio::test]
 async fn the_last_piece_waits_for_the_record() {
-    let text = "used 7\ndone\n";
-    // The last piece is the body, or nothing but its end.
-    for (acts, early) in
-        [(vec![whole("200 OK", text)], ""), (vec![head("200 OK"), chunk(text), end()], text)]
-    {
+    let streamed = vec![head("200 OK"), chunk("used 7\ndone\n"), end()];
+    let announced = vec![say(ANNOUNCED), say("used 7\n"), Act::Wait, say("done\n")];
+    // The last piece is nothing but the body's end, or it is text.
+    for (acts, early) in [(streamed, "used 7\ndone\n"), (announced, "used 7\n")] {
         let (books, mut writer) = by_hand();
-        let (gateway, _upstream) = books.before(acts).await;
+        let (gateway, upstream) = books.before(acts).await;
         let mut reply = send(gateway.address, work(10)).await.unwrap();
-        if !early.is_empty() {
-            reply.expect("done").await;
-        }
+        reply.expect(early).await;
+        upstream.go_on(1);
         until("its end has come", || books.ledger.health().queued == 1).await;
         let rest = tokio::spawn(async move { reply.text().await });
         a_moment().await;
@@ -46,9 +44,44 @@ async fn the_last_piece_waits_for_the_record() {
         assert!(books.held() > 0, "it is held until it is written");
         writer.turn(now());
         let rest = rest.await.unwrap().unwrap();
-        assert_eq!(format!("{early}{rest}"), text);
+        assert_eq!(format!("{early}{rest}"), "used 7\ndone\n");
         books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
     }
+}
+
+/// Twelve bytes are to come.
+const ANNOUNCED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n";
+
+/// Its head is of no use alone, and two writes cost twice as much.
+#[tokio::test]
+async fn an_answer_of_one_piece_waits_with_its_head_for_its_record() {
+    let (books, mut writer) = by_hand();
+    let acts = vec![say(ANNOUNCED), Act::Wait, say("used 7\ndone\n")];
+    let (gateway, upstream) = books.before(acts).await;
+    let reply = tokio::spawn(send(gateway.address, work(10)));
+    until("it is called", || upstream.requests().len() == 1).await;
+    a_moment().await;
+    assert!(!reply.is_finished(), "a head came before its body");
+    upstream.go_on(1);
+    until("its end has come", || books.ledger.health().queued == 1).await;
+    a_moment().await;
+    assert!(!reply.is_finished(), "it was answered before it was written");
+    writer.turn(now());
+    let reply = reply.await.unwrap().unwrap();
+    assert_eq!(reply.text().await.unwrap(), "used 7\ndone\n");
+    books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
+}
+
+/// A stream says no length, and its client is to know that it has begun.
+#[tokio::test]
+async fn the_head_of_a_stream_waits_for_nothing() {
+    let books = Books::new();
+    let acts = vec![head("200 OK"), Act::Wait, chunk("used 7\ndone\n"), end()];
+    let (gateway, upstream) = books.before(acts).await;
+    let reply = send(gateway.address, work(10)).await.unwrap();
+    upstream.go_on(1);
+    assert_eq!(reply.text().await.unwrap(), "used 7\ndone\n");
+    books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
 }
 
 #[tokio::test]
@@ -81,13 +114,38 @@ async fn an_answer_at_once_does_not_wait() {
 #[tokio::test]
 async fn gone_while_the_end_waits_is_settled() {
     let (books, mut writer) = by_hand();
-    let (gateway, _upstream) = books.before(vec![whole("200 OK", "used 7\ndone\n")]).await;
+    let acts = vec![head("200 OK"), chunk("used 7\ndone\n"), end()];
+    let (gateway, _upstream) = books.before(acts).await;
     let reply = send(gateway.address, work(10)).await.unwrap();
     until("its end has come", || books.ledger.health().queued == 1).await;
     reply.hang_up();
     a_moment().await;
     writer.turn(now());
     books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
+}
+
+#[tokio::test]
+async fn gone_while_the_head_waits_is_settled() {
+    let (books, mut writer) = by_hand();
+    let (gateway, _upstream) = books.before(vec![whole("200 OK", "used 7\ndone\n")]).await;
+    let client = tokio::spawn(send(gateway.address, work(10)));
+    until("its end has come", || books.ledger.health().queued == 1).await;
+    client.abort();
+    a_moment().await;
+    writer.turn(now());
+    books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
+}
+
+/// Before its first piece it is one whose client left in the middle: nobody knows.
+#[tokio::test]
+async fn gone_before_the_first_piece_of_an_announced_answer_is_uncertain() {
+    let books = Books::new();
+    let (gateway, upstream) = books.before(vec![say(ANNOUNCED), Act::Hang]).await;
+    let client = tokio::spawn(send(gateway.address, work(10)));
+    until("it is called", || upstream.requests().len() == 1).await;
+    a_moment().await;
+    client.abort();
+    books.ends(Outcome::Uncertain, 10, 10 * TOKEN + REQUEST, 1).await;
 }
 
 #[tokio::test]
