@@ -1,7 +1,10 @@
-//! A proxy over real sockets, once alone and once with the layer in front of it, the upstream that
-//! both call, and clients that keep their connections.
+//! A proxy over real sockets: alone, with the layer in front of it, and with nothing but the
+//! statements by which a record becomes durable; the upstream that all call, and clients that keep
+//! their connections.
 
 use crate::ours;
+use crate::peers::plain::Plain;
+use crate::peers::plain_sqlite::PlainSqlite;
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -13,17 +16,20 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::iter;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tollkeeper::http::{Caller, Refusal, Toll};
 use tollkeeper::openai::OpenAi;
-use tollkeeper::{Engine, Ledger, LedgerStore, Limit, LimitId, Price, PriceTable};
+use tollkeeper::{Engine, Ledger, LedgerStore, Limit, LimitId, Price, PriceTable, Sqlite};
 use tower::{Layer, Service, service_fn};
 
 const PATH: &str = "/v1/chat/completions";
@@ -74,21 +80,21 @@ pub struct Side {
     bytes: usize,
 }
 
-/// What serves both sides.
+/// What serves all sides.
 pub struct Proxies {
     pub bare: Side,
     pub layered: Side,
+    /// Only where answers are whole.
+    pub recorded: Option<Side>,
     pub ledger: Ledger,
     served: u64,
 }
 
 impl Proxies {
-    /// Both, with so many connections each.
-    pub async fn start(
-        store: Arc<dyn LedgerStore>,
-        connections: usize,
-        answers: Answers,
-    ) -> Proxies {
+    /// All, with so many connections each. The files are in this folder.
+    pub async fn start(folder: &Path, connections: usize, answers: Answers) -> Proxies {
+        let opened = Sqlite::open(folder.join("proxy.sqlite"));
+        let store = Arc::new(opened.expect("a file can be made"));
         let upstream = serve(service_fn(move |request| answer(request, answers))).await;
         let bare = serve(forward(upstream)).await;
         let ledger = ledger(store);
@@ -98,9 +104,18 @@ impl Proxies {
         let spawn = |task| drop(tokio::spawn(task));
         let toll = Toll::builder(&ledger, callers, OpenAi::new(), spawn).build();
         let layered = serve(toll.layer(forward(upstream))).await;
+        let recorded = match answers {
+            Answers::Stream(_) => None,
+            Answers::Whole(_) => {
+                let plain = PlainSqlite::open(&folder.join("plain.sqlite"));
+                let recorded = serve(record(upstream, recorder(plain))).await;
+                Some(Side::connect(recorded, connections, answers.bytes()).await)
+            }
+        };
         Proxies {
             bare: Side::connect(bare, connections, answers.bytes()).await,
             layered: Side::connect(layered, connections, answers.bytes()).await,
+            recorded,
             ledger,
             served: 0,
         }
@@ -269,6 +284,52 @@ where
         let uri = format!("http://{upstream}{}", request.uri().path());
         *request.uri_mut() = uri.parse().expect("a URI");
         client.request(request)
+    })
+}
+
+/// Whom to tell when a record is written.
+type Written = oneshot::Sender<()>;
+
+/// Writes a record for each that is sent, in groups of as many as there are, by plain statements.
+fn recorder(mut plain: PlainSqlite) -> mpsc::Sender<Written> {
+    let (sender, receiver) = mpsc::channel::<Written>();
+    std::thread::spawn(move || {
+        while let Ok(first) = receiver.recv() {
+            let group: Vec<Written> = iter::once(first).chain(receiver.try_iter()).collect();
+            plain.write(1, group.len());
+            for written in group {
+                // Whoever has gone does not want to know.
+                let _ = written.send(());
+            }
+        }
+        plain.check();
+    });
+    sender
+}
+
+/// The proxy, which answers when a record is written: nothing is counted, and nothing is read.
+fn record(
+    upstream: SocketAddr,
+    recorder: mpsc::Sender<Written>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Full<Bytes>>,
+    Error = hyper_util::client::legacy::Error,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let forward = forward(upstream);
+    service_fn(move |request: Request<Incoming>| {
+        let (mut forward, recorder) = (forward.clone(), recorder.clone());
+        async move {
+            let (head, body) = forward.call(request).await?.into_parts();
+            let body = body.collect().await.expect("a whole answer").to_bytes();
+            let (written, is_written) = oneshot::channel();
+            recorder.send(written).expect("the recorder runs");
+            is_written.await.expect("it is written");
+            Ok(Response::from_parts(head, Full::new(body)))
+        }
     })
 }
 

@@ -1,7 +1,8 @@
 //! `proxy_saturated*` and `proxy_p99*`: what the layer adds to a proxy, beside the same proxy
 //! without it: with an SQLite ledger, every answer held until it is recorded. Without a suffix the
 //! upstream answers at once, in some hundred bytes, so there is little that the layer is added to;
-//! `_stream` is an answer of a hundred pieces, `_20ms` an upstream that takes that long.
+//! `_stream` is an answer of a hundred pieces, `_20ms` an upstream that takes that long. What the
+//! durable record alone takes is seen by the proxy with nothing else added.
 
 use super::Group;
 
@@ -25,7 +26,6 @@ mod layered {
     use crate::report::{Report, Row};
     use crate::scale::Scale;
     use crate::side::median;
-    use std::sync::Arc;
     use std::time::Duration;
 
     /// So many clients keep a connection to each proxy.
@@ -36,6 +36,7 @@ mod layered {
     const SATURATED: f64 = 1.176;
     const P99: f64 = 1.15;
     const PEER: &str = "the proxy alone";
+    const RECORDED: &str = "the proxy, and plain statements";
 
     pub fn measure(scale: &Scale, progress: &Progress, report: &mut Report) {
         let at_once = Answers::Whole(Duration::ZERO);
@@ -48,11 +49,28 @@ mod layered {
 
     fn start(answers: Answers) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
         let folder = crate::rows::disk();
-        let opened = tollkeeper::Sqlite::open(folder.path().join("proxy.sqlite"));
-        let store = Arc::new(opened.expect("a file can be made"));
         let runtime = tokio::runtime::Runtime::new().expect("threads can be made");
-        let proxies = runtime.block_on(Proxies::start(store, CONNECTIONS, answers));
+        let proxies = runtime.block_on(Proxies::start(folder.path(), CONNECTIONS, answers));
         (runtime, folder, proxies)
+    }
+
+    /// What the sides took, round by round.
+    #[derive(Default)]
+    struct Taken {
+        layered: Vec<f64>,
+        bare: Vec<f64>,
+        recorded: Vec<f64>,
+    }
+
+    impl Taken {
+        fn report(self, name: &'static str, target: f64, report: &mut Report) {
+            let ours = median(self.layered);
+            let row = |peer, theirs| Row::of(name, 1, ours, peer, median(theirs));
+            report.add(row(PEER, self.bare).threads(CONNECTIONS).target(target));
+            if !self.recorded.is_empty() {
+                report.add(row(RECORDED, self.recorded).threads(CONNECTIONS));
+            }
+        }
     }
 
     fn saturated(
@@ -73,18 +91,18 @@ mod layered {
             }
             each *= 2;
         }
-        let requests = (each * CONNECTIONS) as f64;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let by_requests = |took: Duration| took.as_nanos() as f64 / (each * CONNECTIONS) as f64;
+        let mut taken = Taken::default();
         for _ in 0..rounds {
-            let alone = runtime.block_on(proxies.bare.saturate(each));
-            theirs.push(alone.as_nanos() as f64 / requests);
-            let with = runtime.block_on(proxies.layered.saturate(each));
-            ours.push(with.as_nanos() as f64 / requests);
+            taken.bare.push(by_requests(runtime.block_on(proxies.bare.saturate(each))));
+            taken.layered.push(by_requests(runtime.block_on(proxies.layered.saturate(each))));
             proxies.check((each * CONNECTIONS) as u64);
+            if let Some(recorded) = &mut proxies.recorded {
+                taken.recorded.push(by_requests(runtime.block_on(recorded.saturate(each))));
+            }
             progress.step();
         }
-        let row = Row::of(name, 1, median(ours), PEER, median(theirs));
-        report.add(row.threads(CONNECTIONS).target(SATURATED));
+        taken.report(name, SATURATED, report);
     }
 
     fn at_rate(
@@ -96,20 +114,23 @@ mod layered {
         let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
         let requests = (batch.as_secs_f64() * f64::from(RATE)) as usize;
         progress.begin(rounds);
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut taken = Taken::default();
         for round in 0..=rounds {
-            let alone = runtime.block_on(proxies.bare.at_rate(RATE, requests));
-            let with = runtime.block_on(proxies.layered.at_rate(RATE, requests));
-            proxies.check(requests as u64);
             // The first round warms up.
+            if round == 1 {
+                taken = Taken::default();
+            }
+            taken.bare.push(p99(runtime.block_on(proxies.bare.at_rate(RATE, requests))));
+            taken.layered.push(p99(runtime.block_on(proxies.layered.at_rate(RATE, requests))));
+            proxies.check(requests as u64);
+            if let Some(recorded) = &mut proxies.recorded {
+                taken.recorded.push(p99(runtime.block_on(recorded.at_rate(RATE, requests))));
+            }
             if round > 0 {
-                theirs.push(p99(alone));
-                ours.push(p99(with));
                 progress.step();
             }
         }
-        let row = Row::of(name, 1, median(ours), PEER, median(theirs));
-        report.add(row.threads(CONNECTIONS).target(P99));
+        taken.report(name, P99, report);
     }
 
     /// Of a hundred, the longest but one.
