@@ -89,7 +89,7 @@
 //! that these come to by the engine's price table, at the price at which it will be settled too.
 //! Without a price table money is not counted; with one, a model that has no price is refused,
 //! never free. A request that cannot be estimated waits for its turn at the
-//! [barrier](TollBuilder::barrier), with what one request costs held, and goes on to its end though
+//! [barrier](TollBuilder::barrier), with what it costs at least held, and goes on to its end though
 //! its client goes: what was held is far less than what it has used. Then the service inside is
 //! called, and its answer passes piece by piece, read as it does; nothing of it is buffered. One
 //! that says how long it is begins with its first piece, which is mostly the only one: then head and

@@ -39,7 +39,8 @@
 //!    instant at which the life began, is in the record, and every transition keeps it.
 //! 2. A life does not end while anybody may still execute. In progress it has no end: a record in
 //!    progress is never purged and never expires, whoever crashed. It ends a time to live after
-//!    its terminal state.
+//!    its terminal state; or at once, when the only attempt that it had gives the key back: that
+//!    says that it charges nothing, and there is no other.
 //! 3. A ledger writes at most one record of an id ([`Fate::Duplicate`](crate::Fate::Duplicate)
 //!    for any other). So however many attempts of a life reach the ledger (two holders after a
 //!    lost lease, a crash between the charge and the completion, a retry after a failure), one

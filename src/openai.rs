@@ -33,7 +33,7 @@ use operation::Operation;
 /// none then. It is an estimate: what an answer used beyond it is charged when it is settled.
 /// Nobody can tell what comes of a request without a limit of its output, or with input that is not
 /// in it: an earlier response, a stored prompt, a file or a film by reference, a tool that is run
-/// upstream. Then [`Asked::tokens`] is `None`.
+/// upstream. Then [`Asked::tokens`] is `None`, and [`Asked::at_least`] what is in it of its input.
 ///
 /// **What a request must be.** An object whose members that decide what it costs are there once,
 /// spelt as in OpenAI's documentation, and numbers where they should be. Its other members are

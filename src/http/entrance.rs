@@ -24,7 +24,7 @@ impl Passage {
         id: Option<RecordId>,
     ) -> Result<(Box<Fare>, Route), Refusal> {
         let price = self.price()?;
-        let tokens = self.asked.tokens.unwrap_or_default();
+        let tokens = self.asked.tokens.unwrap_or(self.asked.at_least);
         let estimate = estimated(price.as_ref(), tokens).ok_or_else(uncountable)?;
         let permit = self.permit(self.asked.tokens.map(|_| &estimate)).await?;
         let Self { booth, asked, caller, report, .. } = self;

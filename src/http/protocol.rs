@@ -30,6 +30,9 @@ pub struct Asked {
     /// The tokens that it may come to, at most. `None`: nobody can tell, so it waits at the
     /// barrier. Requests and money are not the protocol's to fill in.
     pub tokens: Option<Usage>,
+    /// The tokens that it comes to at least, as far as that is known where nobody can tell how many
+    /// at most. They are held while it is under way, and charged if nobody ever knows.
+    pub at_least: Usage,
     /// The body that goes to the upstream.
     pub body: Bytes,
 }
@@ -37,7 +40,7 @@ pub struct Asked {
 impl Asked {
     /// What asks for this operation, by this body, for nothing yet.
     pub fn new(operation: &'static str, body: Bytes) -> Self {
-        Self { operation, model: None, tokens: None, body }
+        Self { operation, model: None, tokens: None, at_least: Usage::default(), body }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -126,6 +127,17 @@ impl Lease {
     pub fn fail(self) -> Ending {
         let act = self.failing();
         self.end(act)
+    }
+
+    /// Ends it for a request that is charged nothing, such as one that is denied. If there were no
+    /// attempts before, nothing has come of the key, and it is forgotten: it takes no room in the
+    /// store. Otherwise it is [failed](Self::fail), because those may have been charged.
+    pub fn give_back(self) -> Ending {
+        if self.is_takeover() {
+            return self.fail();
+        }
+        let holder = self.key.holder;
+        self.end(KeyAct::Fail { holder, ttl: Duration::ZERO })
     }
 
     pub(super) fn key(&self) -> &Held {

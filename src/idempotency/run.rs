@@ -13,26 +13,29 @@ use super::key::{Fingerprint, Scope};
 use super::lease::{EndError, Held, Lease};
 use crate::ledger::RecordId;
 use crate::promise::promise;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What an execution is told about itself. Cheap to clone.
 #[derive(Clone)]
-pub struct Attempt(Held);
+pub struct Attempt {
+    key: Held,
+    uncharged: Arc<AtomicBool>,
+}
 
 impl Attempt {
     /// Whose key it is.
     pub fn scope(&self) -> &Scope {
-        &self.0.scope
+        &self.key.scope
     }
 
     /// See [`Lease::fence`].
     pub fn fence(&self) -> u64 {
-        self.0.holder.fence
+        self.key.holder.fence
     }
 
     /// The id of the ledger's record for this request. See [`Lease::charge`].
     pub fn charge(&self) -> RecordId {
-        self.0.charge
+        self.key.charge
     }
 
     /// See [`Lease::is_takeover`].
@@ -42,7 +45,14 @@ impl Attempt {
 
     /// See [`Lease::is_lost`].
     pub fn is_lost(&self) -> bool {
-        self.0.lost.get()
+        self.key.lost.get()
+    }
+
+    /// Says that nothing is charged for this execution, which is about to end with an error: its
+    /// key is [given back](Lease::give_back) then.
+    pub fn mark_uncharged(&self) {
+        // Relaxed: read by the task that runs the execution, when it has ended.
+        self.uncharged.store(true, Ordering::Relaxed);
     }
 }
 
@@ -108,7 +118,8 @@ impl Idempotency {
     ///
     /// An execution that failed and was billed all the same ends with `Ok` and the answer that
     /// says so: that is replayed then. After an `Err` the next call executes the request again,
-    /// under the same charge: what the upstream bills for that is charged to nobody.
+    /// under the same charge: what the upstream bills for that is charged to nobody. One that was
+    /// charged nothing says so ([`Attempt::mark_uncharged`]), and its key takes no room.
     ///
     /// # Errors
     ///
@@ -158,7 +169,8 @@ where
     F: Future<Output = Result<B, E>>,
     B: Into<Arc<[u8]>>,
 {
-    let attempt = Attempt(lease.key().clone());
+    let uncharged = Arc::new(AtomicBool::new(false));
+    let attempt = Attempt { key: lease.key().clone(), uncharged: Arc::clone(&uncharged) };
     let execution = Box::pin(async move { execute(attempt).await.map(Into::into) });
     let error = match Unwinding(execution).await {
         Some(Ok(result)) => {
@@ -171,8 +183,10 @@ where
         Some(Err(error)) => RunError::Failed(error),
         None => RunError::BrokeOff,
     };
+    // Relaxed: see `mark_uncharged`.
+    let given_back = uncharged.load(Ordering::Relaxed);
     // Whether the key was still held does not matter to a request that failed.
-    drop(lease.fail().await);
+    drop(if given_back { lease.give_back() } else { lease.fail() }.await);
     Err(error)
 }
 

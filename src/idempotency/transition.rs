@@ -50,7 +50,7 @@ pub enum KeyAct {
     Fail {
         /// Who holds it.
         holder: Holder,
-        /// How long it is remembered from now on, more than zero.
+        /// How long it is remembered from now on. Zero: as if it had never been claimed.
         ttl: Duration,
     },
     /// To see what a claim would meet, and change nothing.

@@ -65,7 +65,7 @@ pub(super) fn read(shape: &OpenAi, operation: Operation, body: Bytes) -> Result<
     };
     let mut asked = Asked::new(operation.name(), edited.unwrap_or(body));
     asked.model = Some(model);
-    asked.tokens = tokens;
+    (asked.tokens, asked.at_least) = tokens;
     Ok(asked)
 }
 
@@ -82,27 +82,26 @@ fn model(members: &Members<'_>) -> Result<String, Refusal> {
     Ok(model)
 }
 
-/// The tokens that it may come to; `None` where its input or its output can be of any length.
+/// The tokens that it may come to, `None` where its input or its output can be of any length; and
+/// those that it comes to at least.
 fn tokens(
     shape: &OpenAi,
     operation: Operation,
     members: &Members<'_>,
-) -> Result<Option<Usage>, Refusal> {
-    let input = input(shape, operation, members)?;
-    let output = output(shape, operation, members)?;
-    let both = input.zip(output);
-    Ok(both.map(|(input_tokens, output_tokens)| Usage {
-        input_tokens,
-        output_tokens,
-        ..Usage::default()
-    }))
+) -> Result<(Option<Usage>, Usage), Refusal> {
+    let Input { tokens: input_tokens, is_all } = input(shape, operation, members)?;
+    let output = output(shape, operation, members)?.filter(|_| is_all);
+    let at_least = Usage { input_tokens, ..Usage::default() };
+    Ok((output.map(|output_tokens| Usage { output_tokens, ..at_least }), at_least))
 }
 
-fn input(
-    shape: &OpenAi,
-    operation: Operation,
-    members: &Members<'_>,
-) -> Result<Option<u64>, Refusal> {
+/// What goes into an answer, as far as it is in the request, and whether it all is.
+struct Input {
+    tokens: u64,
+    is_all: bool,
+}
+
+fn input(shape: &OpenAi, operation: Operation, members: &Members<'_>) -> Result<Input, Refusal> {
     let name = operation.input();
     let mut content = text::Content::default();
     let mut messages = 0;
@@ -116,9 +115,7 @@ fn input(
         return Err(wrong(name, "invalid_type", "a list of messages"));
     }
     let unseen = operation.unseen().iter().any(|name| members.given(name).is_some());
-    if unseen || content.has_reference || has_foreign_tools(members)? {
-        return Ok(None);
-    }
+    let is_all = !(unseen || content.has_reference || has_foreign_tools(members)?);
     let mut bytes = content.bytes.saturating_add(members.other_bytes);
     if let Some(tools) = members.given("tools") {
         bytes = bytes.saturating_add(tools.get().len() as u64);
@@ -133,7 +130,7 @@ fn input(
         content.media.saturating_mul(shape.media_tokens),
         framing,
     ];
-    Ok(Some(parts.into_iter().fold(0, u64::saturating_add)))
+    Ok(Input { tokens: parts.into_iter().fold(0, u64::saturating_add), is_all })
 }
 
 fn has_foreign_tools(members: &Members<'_>) -> Result<bool, Refusal> {

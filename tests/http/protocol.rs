@@ -30,6 +30,7 @@ impl Protocol for Lines {
         assert_ne!(read["model"], "panic", "a protocol that panics");
         asked.model = read["model"].as_str().map(str::to_owned);
         asked.tokens = read["tokens"].as_u64().map(tokens);
+        asked.at_least = tokens(read["at_least"].as_u64().unwrap_or(0));
         Ok(asked)
     }
 

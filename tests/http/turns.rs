@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollkeeper::{Barrier, Ledger, MemoryLedger, Outcome, Timestamp};
+use tollkeeper::{Barrier, Dimension, Ledger, MemoryLedger, Outcome, Timestamp};
 use tower::Layer;
 
 use crate::kit::{Books, REQUEST, TOKEN, engine, posted, send, until, work};
@@ -121,6 +121,21 @@ async fn who_leaves_before_it_is_told_what_he_used_is_charged_that() {
     books.ends(Outcome::Completed, 7, 7 * TOKEN + REQUEST, 1).await;
     until("nobody is inside", || barrier.counts().holding == 0).await;
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// Nobody knows what came of it, but for what went in.
+#[tokio::test]
+async fn what_breaks_off_is_charged_what_it_came_to_at_least() {
+    let books = Books::new();
+    let (gateway, upstream) = gateway(&books, &barrier(), vec![Act::Wait, Act::Reset]).await;
+    let body = r#"{"model":"m1","at_least":5}"#;
+    let reply = tokio::spawn(send(gateway.address, posted(body)));
+    until("it is called", || upstream.requests().len() == 1).await;
+    assert_eq!(books.settled("rate", Dimension::Tokens), 0);
+    assert!(books.held() > 5, "it is held until then");
+    upstream.go_on(1);
+    let _ = reply.await.unwrap();
+    books.ends(Outcome::Uncertain, 5, 5 * TOKEN + REQUEST, 1).await;
 }
 
 #[tokio::test]

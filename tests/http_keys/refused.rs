@@ -144,3 +144,19 @@ async fn a_full_store_executes_nothing() {
     assert_eq!((answer.status.as_u16(), &*answer.error().0), (503, "idempotency_unavailable"));
     assert_eq!(gateway.upstream.calls(), 1);
 }
+
+/// Otherwise one who is denied over and over would fill the store for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_which_nothing_came_takes_no_room() {
+    let keys = keys().start(MemoryKeys::new(1)).unwrap();
+    let gateway = Gateway::with(Some((keys, LONG))).await;
+    gateway.limit(0);
+    for key in ["k", "l"] {
+        assert_eq!(gateway.ask(&ask(key)).await.status, 429);
+    }
+    gateway.limit(1_000);
+    gateway.upstream.next(Reply::ok([say("no\n")]).status(500));
+    assert_eq!(gateway.ask(&ask("m")).await.status, 500);
+    assert_eq!(gateway.ask(&ask("n")).await.status, 200);
+    assert_eq!(gateway.upstream.calls(), 2);
+}

@@ -75,6 +75,36 @@ fn a_dropped_lease_is_failed_at_once() {
     assert_eq!((lease.fence(), lease.charge()), (2, charge));
 }
 
+/// Nothing has come of it, so the next request with it may be any.
+#[test]
+fn a_key_that_is_given_back_is_free_for_another_request() {
+    let store = Shaky::new(1);
+    let mut node = Node::new(&store);
+    for (key, text) in [("k", "b"), ("k", "c"), ("l", "b")] {
+        let lease = node.own(key, text);
+        assert_eq!(lease.fence(), 1);
+        node.pass(ms(1));
+        let mut ended = lease.give_back();
+        node.turn();
+        answered(&mut ended).expect("it was held");
+    }
+}
+
+/// Those before it may have been charged, under the id that the next one has to have too.
+#[test]
+fn a_key_that_was_tried_before_is_failed_when_it_is_given_back() {
+    let mut node = Node::new(&Shaky::new(10));
+    let lease = node.own("k", "b");
+    let charge = lease.charge();
+    drop(lease);
+    node.turn();
+    let mut ended = node.own("k", "b").give_back();
+    node.turn();
+    answered(&mut ended).expect("it was held");
+    let lease = node.own("k", "b");
+    assert_eq!((lease.fence(), lease.charge()), (3, charge));
+}
+
 #[test]
 fn a_claim_that_nobody_waits_for_is_withdrawn() {
     let mut node = Node::new(&Shaky::new(10));

@@ -51,6 +51,28 @@ fn estimates_of_what_is_seldom_said() {
     }
 }
 
+/// What is in the request has to be paid for, whatever comes of it.
+#[test]
+fn what_goes_in_is_known_though_nobody_can_tell_what_comes_out() {
+    for (operation, body, wanted) in [
+        (
+            Operation::Chat,
+            r#"{"model":"m","messages":[{"role":"user","content":"ab"}]}"#,
+            2 + 4 + 3,
+        ),
+        (
+            Operation::Responses,
+            r#"{"model":"m","input":"abc","previous_response_id":"r"}"#,
+            1 + 4 + 3,
+        ),
+    ] {
+        assert_eq!(estimate(operation, body), None, "{body}");
+        let asked = read_by(&OpenAi::new(), operation, body).unwrap_or_else(|_| panic!("{body}"));
+        let at_least = Usage { input_tokens: wanted, ..Usage::default() };
+        assert_eq!(asked.at_least, at_least, "{body}");
+    }
+}
+
 /// A client may not choose what its model costs.
 #[test]
 fn tiers_that_cost_more_are_refused() {
