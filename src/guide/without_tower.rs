@@ -124,7 +124,8 @@
 //!                     End::Whole => lease.complete(copy.bytes).wait()?,
 //!                     // It was charged, so it is not tried again for free under this key.
 //!                     End::Broken => lease.complete(Vec::new()).wait()?,
-//!                     End::Free(_) => lease.give_back().wait()?,
+//!                     // Whether it was still held makes no difference.
+//!                     End::Free(_) => drop(lease.give_back().wait()),
 //!                 }
 //!                 Ok(ended.status())
 //!             }

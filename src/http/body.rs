@@ -54,7 +54,7 @@ pin_project! {
 }
 
 impl<B> AnswerBody<B> {
-    /// An answer of the layer itself, for which nothing is charged.
+    /// An answer of the layer itself, in place of calling the upstream.
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self { form: Form::Whole { bytes } }
     }
@@ -77,7 +77,7 @@ impl<B> AnswerBody<B> {
     /// then, and of what is free.
     pub(super) fn end(&self) -> Option<End> {
         match &self.form {
-            Form::Whole { .. } => Some(End::Unbilled),
+            Form::Whole { .. } => Some(End::Uncalled),
             Form::Relayed { .. } => None,
             Form::Untouched { end, .. } => *end,
             Form::Metered { metered } => metered.meter.end(),

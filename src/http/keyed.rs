@@ -17,8 +17,9 @@
 //! | the answer is whole, and was charged | is completed with it |
 //! | … and is larger than a key keeps | is completed without it: replays say so |
 //! | it was charged, and the answer broke off | is completed with an error that says so |
-//! | nothing was charged: denied, refused, not billed | is forgotten: the next try executes it |
+//! | the upstream was not called: denied, refused | is forgotten: the next try executes it |
 //! | … and it was tried before | is failed: the next try executes it, under the same charge |
+//! | it was not billed | is failed: as above |
 //! | nobody knows: an error, a panic | is failed: the next try executes it, under the same charge |
 //! | … and it was tried before | is completed with an error that says so |
 //!
@@ -164,11 +165,11 @@ where
         Some(End::Unknown) if attempt.is_takeover() => {
             Some(billed_but_broken(attempt.charge(), most))
         }
-        Some(End::Unbilled) => {
+        Some(End::Uncalled) => {
             attempt.mark_uncharged();
             None
         }
-        Some(End::Unknown) | None => None,
+        Some(End::Unbilled | End::Unknown) | None => None,
     }
 }
 

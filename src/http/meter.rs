@@ -64,6 +64,8 @@ pub(super) enum End {
     Unknown,
     /// Nothing is charged.
     Unbilled,
+    /// Nothing is charged, because the upstream was not called.
+    Uncalled,
 }
 
 /// Reads one response as it passes, and ends its request: once, by what was seen of it.

@@ -30,7 +30,7 @@ pub struct Asked {
     /// The tokens that it may come to, at most. `None`: nobody can tell, so it waits at the
     /// barrier. Requests and money are not the protocol's to fill in.
     pub tokens: Option<Usage>,
-    /// The tokens that it comes to at least, as far as that is known where nobody can tell how many
+    /// What is estimated of the tokens that it comes to in any case, where nobody can tell how many
     /// at most. They are held while it is under way, and charged if nobody ever knows.
     pub at_least: Usage,
     /// The body that goes to the upstream.

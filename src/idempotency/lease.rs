@@ -130,8 +130,11 @@ impl Lease {
     }
 
     /// Ends it for a request that is charged nothing, such as one that is denied. If there were no
-    /// attempts before, nothing has come of the key, and it is forgotten: it takes no room in the
-    /// store. Otherwise it is [failed](Self::fail), because those may have been charged.
+    /// attempts before, nothing has come of the key, and it is forgotten: the next claim may be of
+    /// any request, under a charge of its own, and the store's next purge takes it away. Otherwise
+    /// it is [failed](Self::fail), because those may have been charged.
+    ///
+    /// [`EndError::LostLease`] may also mean that it was given back and the acknowledgement lost.
     pub fn give_back(self) -> Ending {
         if self.is_takeover() {
             return self.fail();

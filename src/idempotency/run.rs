@@ -87,7 +87,8 @@ pub enum RunError<E> {
     /// There was no answer whether it may be executed. Nothing was.
     #[error(transparent)]
     Claim(ClaimError),
-    /// The execution failed. The next call executes it again, under the same charge.
+    /// The execution failed. The next call executes it again, under the same charge, unless it was
+    /// [uncharged](Attempt::mark_uncharged).
     #[error("the request failed")]
     Failed(E),
     /// The execution panicked, or its task was dropped by whoever runs tasks. The next call
@@ -119,7 +120,7 @@ impl Idempotency {
     /// An execution that failed and was billed all the same ends with `Ok` and the answer that
     /// says so: that is replayed then. After an `Err` the next call executes the request again,
     /// under the same charge: what the upstream bills for that is charged to nobody. One that was
-    /// charged nothing says so ([`Attempt::mark_uncharged`]), and its key takes no room.
+    /// charged nothing says so ([`Attempt::mark_uncharged`]), and its key is forgotten.
     ///
     /// # Errors
     ///

@@ -90,8 +90,9 @@ impl Books {
             if engine.owner_born(&owner) == Some(born) && engine.is_removable(&owner) {
                 match self.delete(engine, owners, &owner) {
                     Ok(Ok(limits)) => owners.finished(owner.clone(), limits),
-                    Err(error) if error.is_transient() => return Err(error),
-                    // It has gained a child at this moment, or the store will not.
+                    Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+                    // It has gained a child at this moment, or the store has not done it; then it
+                    // was not done before either, or it would have had nothing to do.
                     Ok(Err(_)) | Err(_) => {}
                 }
             }
@@ -110,7 +111,8 @@ impl Books {
     ) -> Result<Result<Vec<LimitUsage>, TopologyError>, StoreError> {
         let born = engine.owner_born(owner);
         if let Err(error) = self.store.delete(owner) {
-            if let Some(born) = born.filter(|_| error.is_transient()) {
+            let is_open = matches!(error, StoreError::Unavailable { .. });
+            if let Some(born) = born.filter(|_| is_open) {
                 owners.doubt(owner, born);
             }
             return Err(error);

@@ -73,9 +73,9 @@ pub enum RemoveError {
     #[error(transparent)]
     Engine(#[from] TopologyError),
     /// The store did not say that it has deleted it. References to it may be NULL already in some
-    /// records. If the error [may pass](StoreError::is_transient), the store may have deleted it
-    /// all the same: then it is asked again before anything more is written, and the owner is
-    /// gone. Otherwise nothing else was changed.
+    /// records. If the error is [`StoreError::Unavailable`], the store may have deleted it all the
+    /// same: then it is asked again before anything more is written, and the owner is gone.
+    /// Otherwise nothing else was changed.
     #[error("removing {owner}: {source}")]
     Store {
         /// The owner.

@@ -77,8 +77,9 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; then nothing is changed. If it is one that may pass, nothing or all (an
-    /// acknowledgement may be lost); the same call again does what is missing.
+    /// [`StoreError`]; then nothing is changed. Only if it is [`StoreError::Unavailable`], nothing
+    /// or all: an acknowledgement may be lost. Then nothing is written any more until the same call
+    /// was answered, so say [`StoreError::Undone`] where it is certain.
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError>;
 
     /// Adds to what a prepaid budget was topped up by, once for each id, in one transaction that is
@@ -282,6 +283,16 @@ pub enum StoreError {
         /// The driver's error, unchanged.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// It has said that it has not done it, and that it may do so another time: it took too long, or
+    /// waited for a lock. Of a [deletion](LedgerStore::delete) the rest may be
+    /// [`Unavailable`](Self::Unavailable), which leaves open whether it was done.
+    #[error("{doing}: the store has not done it: {source}")]
+    Undone {
+        /// What was being done.
+        doing: &'static str,
+        /// The driver's error, unchanged.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// It will not: a constraint that is none of the references, or data that it does not accept.
     #[error("{doing}: the store rejects it: {source}")]
     Rejected {
@@ -315,7 +326,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Unavailable { .. })
+        matches!(self, StoreError::Unavailable { .. } | StoreError::Undone { .. })
     }
 }
 

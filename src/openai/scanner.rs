@@ -3,9 +3,13 @@
 //! The whole text is checked for its grammar, because a value taken out of what is no JSON text
 //! means nothing. Of strings outside the values that are kept, the characters are not looked at.
 
+mod number;
+
 use std::mem;
 
 use memchr::memchr2;
+
+use number::Number;
 
 /// How long a kept value may be, in bytes.
 const KEPT_MAX: usize = 64 * 1024;
@@ -95,19 +99,6 @@ enum Place {
     Escape,
     /// So many hexadecimal digits are to come.
     Digits(u8),
-}
-
-/// Where in a number: behind its first minus, zero, other digit, and so on.
-#[derive(Clone, Copy, Debug)]
-enum Number {
-    Minus,
-    Zero,
-    Whole,
-    Point,
-    Fraction,
-    Exponent,
-    ExponentSign,
-    ExponentDigits,
 }
 
 impl Scanner {
@@ -371,24 +362,6 @@ impl Text {
             _ => return State::Broken,
         };
         State::Text(Text { place, ..self })
-    }
-}
-
-impl Number {
-    /// Behind one more byte, or whether the number is whole without it.
-    fn then(self, byte: u8) -> Result<Number, bool> {
-        use Number::*;
-        match (self, byte) {
-            (Minus, b'0') => Ok(Zero),
-            (Minus, b'1'..=b'9') | (Whole, b'0'..=b'9') => Ok(Whole),
-            (Zero | Whole, b'.') => Ok(Point),
-            (Point | Fraction, b'0'..=b'9') => Ok(Fraction),
-            (Zero | Whole | Fraction, b'e' | b'E') => Ok(Exponent),
-            (Exponent, b'+' | b'-') => Ok(ExponentSign),
-            (Exponent | ExponentSign | ExponentDigits, b'0'..=b'9') => Ok(ExponentDigits),
-            (Zero | Whole | Fraction | ExponentDigits, _) => Err(true),
-            (Minus | Point | Exponent | ExponentSign, _) => Err(false),
-        }
     }
 }
 

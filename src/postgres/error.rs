@@ -12,6 +12,9 @@ use crate::ledger::StoreError;
 /// store's, and no reason to give up a charge.
 const REJECTED: [&str; 5] = ["22", "23", "44", "54", "P0"];
 
+/// The classes of SQLSTATE with which a connection ends: what it was doing may be done.
+const ENDS: [&str; 2] = ["08", "57P"];
+
 /// Why work on a connection ended.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -39,6 +42,22 @@ impl Failure {
         match self {
             Failure::Store(error) => error,
             Failure::Driver(error) => told(doing, error),
+        }
+    }
+
+    /// What the server has said of a statement, or of a commit, is that it was taken back.
+    pub(super) fn certain(self, doing: &'static str) -> Failure {
+        let begins = |error: &DbError, classes: &[&str]| {
+            classes.iter().any(|class| error.code().code().starts_with(class))
+        };
+        match self {
+            Failure::Driver(error)
+                if of_server(&error)
+                    .is_some_and(|e| !begins(e, &REJECTED) && !begins(e, &ENDS)) =>
+            {
+                Failure::Store(StoreError::Undone { doing, source: error.into() })
+            }
+            other => other,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The ledger's calls, each in one transaction or one statement. What reads several statements sees
 //! the database as of one instant.
 
+use ::postgres::Client;
 use ::postgres::types::Type;
 
+use super::error::Failure;
 use super::{Postgres, grants, reading, writing};
 use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
@@ -99,8 +101,9 @@ impl LedgerStore for Postgres {
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {
+        const DELETING: &str = "deleting an owner";
         let id = owner.as_str();
-        self.writing.call("deleting an owner", |client| {
+        let delete = |client: &mut Client| -> Result<bool, Failure> {
             let mut transaction = client.transaction()?;
             // First, because it waits for those who write and refer to the owner. What they wrote
             // is seen by the next statement.
@@ -114,7 +117,9 @@ impl LedgerStore for Postgres {
             }
             transaction.commit()?;
             Ok(was_there)
-        })
+        };
+        self.writing
+            .call(DELETING, |client| delete(client).map_err(|failure| failure.certain(DELETING)))
     }
 
     fn top_up(&self, top_up: &TopUp) -> Result<Credited, StoreError> {

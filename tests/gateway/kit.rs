@@ -179,21 +179,42 @@ impl Caller {
         fields: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> http::Response<Incoming> {
+        self.try_send(method, url, fields, body).await.expect("it answers")
+    }
+
+    /// An error where the connection breaks before there is an answer.
+    async fn try_send(
+        &self,
+        method: Method,
+        url: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("it is a request");
         let answered = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
-        answered.expect("it answers in time").expect("it answers")
+        answered.expect("it answers in time")
     }
 
     /// Asks the gateway with a key; the answer is not read yet.
     pub async fn begin(&self, key: &str, path: &str, body: &Value) -> http::Response<Incoming> {
+        self.try_begin(key, path, body).await.expect("it answers")
+    }
+
+    /// The same, where the connection may break before there is an answer.
+    pub async fn try_begin(
+        &self,
+        key: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
         let bearer = format!("Bearer {key}");
         let fields = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let url = format!("http://{}{path}", self.gateway);
-        self.send(Method::POST, &url, &fields, body.to_string()).await
+        self.try_send(Method::POST, &url, &fields, body.to_string()).await
     }
 
     pub async fn ask(&self, key: &str, path: &str, body: &Value) -> Answer {

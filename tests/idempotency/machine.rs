@@ -168,7 +168,7 @@ fn acts() -> impl Strategy<Value = (u64, Act)> {
         lease,
     });
     let result = prop_oneof![Just(None), Just(Some(None)), (0..2u8).prop_map(|b| Some(Some(b)))];
-    let end = (1..4u64, 1..4u64, result, 0..8u64)
+    let end = (1..4u64, 1..4u64, result, 1..8u64)
         .prop_map(|(fence, attempt, result, ttl)| Act::End { fence, attempt, result, ttl });
     let act = prop_oneof![4 => claim, 2 => beat, 3 => end];
     (prop_oneof![3 => Just(0u64), 2 => 1..4u64, 1 => 4..12u64], act)

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Draft, Engine, Ledger, Money, Postgres, Receipt, RemoveError, Settling, Timestamp,
-    Usage, Writer,
+    Budget, Draft, Engine, Ledger, Money, Postgres, Receipt, RemoveError, Settling, StoreError,
+    Timestamp, Usage, Writer,
 };
 
 use crate::entries::{KEY, TEAM, limit, owner};
@@ -89,4 +89,36 @@ fn an_owner_whose_deletion_was_committed_by_a_connection_that_was_cut_is_gone() 
     assert_eq!((totals(KEY), totals(TEAM)), (vec![12], vec![]));
     assert!(engine.usage(&limit(TEAM)).is_none());
     assert_eq!(ledger.remove_owner(&owner(TEAM)).expect("it is removed").len(), 1);
+}
+
+/// Nothing is in doubt, so what the store will not do holds up nothing.
+#[test]
+fn a_deletion_that_the_server_has_not_done_holds_nothing_up() {
+    let Some(server) = server::shared() else { return };
+    let url = server.database();
+    let store = Postgres::connect(&url).expect("a store");
+    let refuse = "
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'it takes too long' USING ERRCODE = '57014';
+        END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON tollkeeper.totals
+            FOR EACH ROW EXECUTE FUNCTION refuse();";
+    server::connect(&url).batch_execute(refuse).expect("a trigger");
+
+    let engine = Engine::new();
+    engine.upsert_owner(&owner(TEAM), &[]).expect("an owner");
+    let budget = Budget::new("$100".parse().expect("money"), "1d".parse().expect("a period"));
+    engine.upsert_limit(&owner(TEAM), &limit(TEAM), budget).expect("a limit");
+    let (ledger, mut writer) = Ledger::builder(&engine).by_hand(store).expect("a ledger");
+    let route = engine.route(&[owner(TEAM)]);
+    let used = Usage { cost: Money::from_nanos(5).expect("money"), ..Usage::default() };
+    for total in [5, 10, 15] {
+        written(&mut writer, ledger.record(&route, &used, Draft::new()));
+        let totals = ledger.totals(&limit(TEAM)).expect("totals are read");
+        assert_eq!(totals.iter().map(|total| total.settled).sum::<i64>(), total);
+        let error = ledger.remove_owner(&owner(TEAM)).expect_err("it will not");
+        let RemoveError::Store { source: StoreError::Undone { .. }, .. } = &error else {
+            panic!("{error}")
+        };
+    }
 }
