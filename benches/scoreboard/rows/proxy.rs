@@ -28,8 +28,11 @@ mod layered {
     use crate::side::median;
     use std::time::Duration;
 
-    /// So many clients keep a connection to each proxy.
+    /// So many clients keep a connection to each proxy,
     const CONNECTIONS: usize = 64;
+    /// and so many where it is to be saturated: enough that work is left while others wait for the
+    /// disk.
+    const CROWD: usize = 256;
     /// So many requests come in a second where there is a rate.
     const RATE: u32 = 1_000;
     /// 0.85 of the proxy's own throughput.
@@ -47,10 +50,13 @@ mod layered {
         at_rate("proxy_p99_20ms", slow, (scale, progress, report));
     }
 
-    fn start(answers: Answers) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
+    fn start(
+        answers: Answers,
+        connections: usize,
+    ) -> (tokio::runtime::Runtime, tempfile::TempDir, Proxies) {
         let folder = crate::rows::disk();
         let runtime = tokio::runtime::Runtime::new().expect("threads can be made");
-        let proxies = runtime.block_on(Proxies::start(folder.path(), CONNECTIONS, answers));
+        let proxies = runtime.block_on(Proxies::start(folder.path(), connections, answers));
         (runtime, folder, proxies)
     }
 
@@ -63,12 +69,12 @@ mod layered {
     }
 
     impl Taken {
-        fn report(self, name: &'static str, target: f64, report: &mut Report) {
+        fn report(self, name: &'static str, clients: usize, target: f64, report: &mut Report) {
             let ours = median(self.layered);
             let row = |peer, theirs| Row::of(name, 1, ours, peer, median(theirs));
-            report.add(row(PEER, self.bare).threads(CONNECTIONS).target(target));
+            report.add(row(PEER, self.bare).threads(clients).target(target));
             if !self.recorded.is_empty() {
-                report.add(row(RECORDED, self.recorded).threads(CONNECTIONS));
+                report.add(row(RECORDED, self.recorded).threads(clients));
             }
         }
     }
@@ -78,31 +84,31 @@ mod layered {
         answers: Answers,
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
-        let (runtime, _folder, mut proxies) = start(answers);
+        let (runtime, _folder, mut proxies) = start(answers, CROWD);
         let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
         progress.begin(rounds);
         let mut each = 1;
         loop {
             let took = runtime.block_on(proxies.bare.saturate(each));
             let with = runtime.block_on(proxies.layered.saturate(each));
-            proxies.check((each * CONNECTIONS) as u64);
+            proxies.check((each * CROWD) as u64);
             if took.max(with) >= batch / 2 {
                 break;
             }
             each *= 2;
         }
-        let by_requests = |took: Duration| took.as_nanos() as f64 / (each * CONNECTIONS) as f64;
+        let by_requests = |took: Duration| took.as_nanos() as f64 / (each * CROWD) as f64;
         let mut taken = Taken::default();
         for _ in 0..rounds {
             taken.bare.push(by_requests(runtime.block_on(proxies.bare.saturate(each))));
             taken.layered.push(by_requests(runtime.block_on(proxies.layered.saturate(each))));
-            proxies.check((each * CONNECTIONS) as u64);
+            proxies.check((each * CROWD) as u64);
             if let Some(recorded) = &mut proxies.recorded {
                 taken.recorded.push(by_requests(runtime.block_on(recorded.saturate(each))));
             }
             progress.step();
         }
-        taken.report(name, SATURATED, report);
+        taken.report(name, CROWD, SATURATED, report);
     }
 
     fn at_rate(
@@ -110,7 +116,7 @@ mod layered {
         answers: Answers,
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
-        let (runtime, _folder, mut proxies) = start(answers);
+        let (runtime, _folder, mut proxies) = start(answers, CONNECTIONS);
         let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
         let requests = (batch.as_secs_f64() * f64::from(RATE)) as usize;
         progress.begin(rounds);
@@ -130,7 +136,7 @@ mod layered {
                 progress.step();
             }
         }
-        taken.report(name, P99, report);
+        taken.report(name, CONNECTIONS, P99, report);
     }
 
     /// Of a hundred, the longest but one.
