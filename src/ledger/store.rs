@@ -283,9 +283,9 @@ pub enum StoreError {
         /// The driver's error, unchanged.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// It has said that it has not done it, and that it may do so another time: it took too long, or
-    /// waited for a lock. Of a [deletion](LedgerStore::delete) the rest may be
-    /// [`Unavailable`](Self::Unavailable), which leaves open whether it was done.
+    /// It has said that it has not done it, and may do so another time: it took too long, or waited
+    /// for a lock. [`Unavailable`](Self::Unavailable) leaves open whether it was done: of a
+    /// [deletion](LedgerStore::delete) that makes a difference.
     #[error("{doing}: the store has not done it: {source}")]
     Undone {
         /// What was being done.
