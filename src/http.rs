@@ -134,7 +134,8 @@
 //!
 //! # Cost
 //!
-//! Per request an allocation for each of: the future, the route, the meter, the reader; those of
+//! Per request an allocation for each of: the future, what has been read of the request, the route,
+//! what it owes, the body of the answer, the reader; those of
 //! [`Ledger::reserve`](crate::Ledger::reserve); and the fields that tell what is left. Per piece of
 //! an answer the reader's, and no copy.
 

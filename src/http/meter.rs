@@ -18,6 +18,7 @@
 //!   held. So as long as the fare is a local of the request's future, a future that is dropped, an
 //!   error of the service inside, and a panic of it all come to uncertain. When the head has come
 //!   the fare moves into the meter, without an await in between, and the meter into the body.
+//!   While the first piece of that is waited for, the body is a local of the future in turn.
 //!   Where nothing was estimated, both are in a task of their own, which reads to the end though
 //!   the client goes: what is held there is too little to be charged in place of what was used.
 //! - A meter that is open ends its fare in `decide`, the only place that leaves [`State::Open`]. It

@@ -47,14 +47,9 @@ impl Failure {
 
     /// What the server has said of a statement, or of a commit, is that it was taken back.
     pub(super) fn certain(self, doing: &'static str) -> Failure {
-        let begins = |error: &DbError, classes: &[&str]| {
-            classes.iter().any(|class| error.code().code().starts_with(class))
-        };
+        let passes = |said: &DbError| !is_of(said, &REJECTED) && !is_of(said, &ENDS);
         match self {
-            Failure::Driver(error)
-                if of_server(&error)
-                    .is_some_and(|e| !begins(e, &REJECTED) && !begins(e, &ENDS)) =>
-            {
+            Failure::Driver(error) if of_server(&error).is_some_and(passes) => {
                 Failure::Store(StoreError::Undone { doing, source: error.into() })
             }
             other => other,
@@ -74,13 +69,16 @@ impl Failure {
 /// An error of the driver, or around one of it, as it leaves the store.
 pub(super) fn told(doing: &'static str, error: impl Error + Send + Sync + 'static) -> StoreError {
     let found = of_server(&error);
-    let rejected = found
-        .is_some_and(|error| REJECTED.iter().any(|class| error.code().code().starts_with(class)));
-    if !rejected {
+    if !found.is_some_and(|said| is_of(said, &REJECTED)) {
         return StoreError::Unavailable { doing, source: error.into() };
     }
     let constraint = found.and_then(DbError::constraint).map(str::to_owned);
     StoreError::Rejected { doing, constraint, source: error.into() }
+}
+
+/// Whether an error is of one of these classes.
+fn is_of(error: &DbError, classes: &[&str]) -> bool {
+    classes.iter().any(|class| error.code().code().starts_with(class))
 }
 
 /// What the server reported, however deep it is wrapped.
