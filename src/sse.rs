@@ -5,7 +5,7 @@
 //! part of any other character in UTF-8, so a character split over two pieces is whole again when
 //! they are put together, and bytes that are no UTF-8 change nothing around them.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memrchr_iter};
 
 /// What an [`EventStream`] has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +22,17 @@ pub enum EventPiece<'a> {
 }
 
 /// What an event stream is read into.
-pub(crate) trait EventSink<'a> {
-    /// The next bytes of an event's data, out of what is being read.
-    fn data(&mut self, bytes: &'a [u8]);
+pub(crate) trait EventSink {
+    /// The next bytes of an event's data.
+    fn data(&mut self, bytes: &[u8]);
     /// The event is complete.
     fn end(&mut self, name: &[u8]);
 }
 
 struct Each<F>(F);
 
-impl<'a, F: FnMut(EventPiece<'_>)> EventSink<'a> for Each<F> {
-    fn data(&mut self, bytes: &'a [u8]) {
+impl<F: FnMut(EventPiece<'_>)> EventSink for Each<F> {
+    fn data(&mut self, bytes: &[u8]) {
         self.0(EventPiece::Data(bytes));
     }
 
@@ -144,8 +144,8 @@ impl EventStream {
         self.read_into(bytes, &mut Each(each));
     }
 
-    /// The same, for one who keeps the data.
-    pub(crate) fn read_into<'a>(&mut self, bytes: &'a [u8], sink: &mut impl EventSink<'a>) {
+    /// The same, into a sink.
+    pub(crate) fn read_into(&mut self, bytes: &[u8], sink: &mut impl EventSink) {
         let mut bytes = self.past_mark(bytes, sink);
         while let Some(&first) = bytes.first() {
             let again = std::mem::take(&mut self.after_return) && first == b'\n';
@@ -162,8 +162,23 @@ impl EventStream {
         }
     }
 
+    /// Whether what comes next begins an event: nothing of one has been read.
+    pub(crate) fn is_between(&self) -> bool {
+        let at_line = matches!(self.line, Line::Field) && self.field.length == 0;
+        at_line && !self.has_data && self.name.is_empty() && matches!(self.start.0, None | Some(0))
+    }
+
+    /// Passes over whole events, between two others.
+    pub(crate) fn skip(&mut self, events: &[u8]) {
+        if !events.is_empty() {
+            debug_assert!(self.is_between() && is_end(events));
+            // A byte order mark was in them, or there is none; they end in a line feed.
+            (self.start, self.after_return) = (Start(None), false);
+        }
+    }
+
     /// The bytes without a byte order mark, which only the very first may be.
-    fn past_mark<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl EventSink<'a>) -> &'a [u8] {
+    fn past_mark<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl EventSink) -> &'a [u8] {
         while let Some(read) = self.start.0 {
             let Some(&first) = bytes.first() else { return bytes };
             if first != MARK[read] {
@@ -178,7 +193,7 @@ impl EventStream {
         bytes
     }
 
-    fn part_of_line<'a>(&mut self, mut part: &'a [u8], sink: &mut impl EventSink<'a>) {
+    fn part_of_line(&mut self, mut part: &[u8], sink: &mut impl EventSink) {
         if let Line::Field = self.line {
             let colon = memchr(b':', part);
             self.field.push(&part[..colon.unwrap_or(part.len())]);
@@ -201,7 +216,7 @@ impl EventStream {
         }
     }
 
-    fn begin_value<'a>(&mut self, sink: &mut impl EventSink<'a>) {
+    fn begin_value(&mut self, sink: &mut impl EventSink) {
         let of = self.field.known();
         match of {
             Known::Data if self.has_data => sink.data(b"\n"),
@@ -213,7 +228,7 @@ impl EventStream {
         self.line = Line::Value { of, begun: false };
     }
 
-    fn end_of_line<'a>(&mut self, sink: &mut impl EventSink<'a>) {
+    fn end_of_line(&mut self, sink: &mut impl EventSink) {
         if let Line::Field = self.line {
             if self.field.length == 0 {
                 // A blank line ends the event, which is none without data.
@@ -229,6 +244,26 @@ impl EventStream {
         self.line = Line::Field;
         self.field.length = 0;
     }
+}
+
+/// Where the first of these bytes' blank lines ends, or the bytes do.
+pub(crate) fn first_end(bytes: &[u8]) -> usize {
+    let mut lines = memchr_iter(b'\n', bytes).map(|end| end + 1);
+    lines.find(|end| is_end(&bytes[..*end])).unwrap_or(bytes.len())
+}
+
+/// Where the last of these bytes' blank lines ends, or the bytes begin.
+pub(crate) fn last_end(bytes: &[u8]) -> usize {
+    if is_end(bytes) {
+        return bytes.len();
+    }
+    let mut lines = memrchr_iter(b'\n', bytes).map(|end| end + 1);
+    lines.find(|end| is_end(&bytes[..*end])).unwrap_or(0)
+}
+
+/// Whether bytes end in a blank line behind another.
+fn is_end(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n")
 }
 
 #[cfg(test)]

@@ -34,10 +34,19 @@ use tower::{Layer, Service, service_fn};
 
 const PATH: &str = "/v1/chat/completions";
 const MODEL: &str = "large";
-const ASKED: &str = concat!(
-    r#"{"model":"large","max_tokens":400,"messages":[{"role":"user","content":"In which order "#,
-    r#"do the planets stand, and which of them have rings? In one sentence each, please."}]}"#,
-);
+macro_rules! asked {
+    ($more:literal) => {
+        concat!(
+            r#"{"model":"large","max_tokens":400,"messages":[{"role":"user","content":"In which "#,
+            r#"order do the planets stand, and which of them have rings? In one sentence each, "#,
+            r#"please."}]"#,
+            $more,
+            "}",
+        )
+    };
+}
+const ASKED: &str = asked!("");
+const ASKED_TO_STREAM: &str = asked!(r#","stream":true"#);
 const ANSWERED: &str = concat!(
     r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"large","choices":[{"#,
     r#""index":0,"message":{"role":"assistant","content":"Mercury, Venus, Earth, Mars, Jupiter, "#,
@@ -46,7 +55,7 @@ const ANSWERED: &str = concat!(
 );
 const PIECE: &str = concat!(
     r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"large","#,
-    r#""choices":[{"index":0,"delta":{"content":" Saturn"},"finish_reason":null}]}"#,
+    r#""choices":[{"index":0,"delta":{"content":" Saturn"},"finish_reason":null}],"usage":null}"#,
     "\n\n",
 );
 const LAST: &str = concat!(
@@ -65,6 +74,14 @@ pub enum Answers {
 }
 
 impl Answers {
+    /// What is asked for them.
+    fn asked(self) -> &'static str {
+        match self {
+            Answers::Whole(_) => ASKED,
+            Answers::Stream(_) => ASKED_TO_STREAM,
+        }
+    }
+
     /// How many bytes that is.
     fn bytes(self) -> usize {
         match self {
@@ -74,10 +91,10 @@ impl Answers {
     }
 }
 
-/// One side: the connections to its proxy, and how long an answer has to be.
+/// One side: the connections to its proxy, and what they are answered.
 pub struct Side {
     connections: Vec<SendRequest<Full<Bytes>>>,
-    bytes: usize,
+    answers: Answers,
 }
 
 /// What serves all sides.
@@ -109,12 +126,12 @@ impl Proxies {
             Answers::Whole(_) => {
                 let plain = PlainSqlite::open(&folder.join("plain.sqlite"));
                 let recorded = serve(record(upstream, recorder(plain))).await;
-                Some(Side::connect(recorded, connections, answers.bytes()).await)
+                Some(Side::connect(recorded, connections, answers).await)
             }
         };
         Proxies {
-            bare: Side::connect(bare, connections, answers.bytes()).await,
-            layered: Side::connect(layered, connections, answers.bytes()).await,
+            bare: Side::connect(bare, connections, answers).await,
+            layered: Side::connect(layered, connections, answers).await,
             recorded,
             ledger,
             served: 0,
@@ -137,7 +154,7 @@ impl Proxies {
 }
 
 impl Side {
-    async fn connect(to: SocketAddr, connections: usize, bytes: usize) -> Side {
+    async fn connect(to: SocketAddr, connections: usize, answers: Answers) -> Side {
         let mut all = Vec::with_capacity(connections);
         for _ in 0..connections {
             let stream = TcpStream::connect(to).await.expect("the proxy listens");
@@ -148,18 +165,18 @@ impl Side {
             tokio::spawn(connection);
             all.push(sender);
         }
-        Side { connections: all, bytes }
+        Side { connections: all, answers }
     }
 
     /// Every connection asks so often, as fast as it is answered. How long that took.
     pub async fn saturate(&mut self, each: usize) -> Duration {
         let mut tasks = JoinSet::new();
         let began = Instant::now();
-        let bytes = self.bytes;
+        let answers = self.answers;
         for mut connection in self.connections.drain(..) {
             tasks.spawn(async move {
                 for _ in 0..each {
-                    ask(&mut connection, bytes).await;
+                    ask(&mut connection, answers).await;
                 }
                 connection
             });
@@ -172,7 +189,7 @@ impl Side {
     /// answer took, from when it was to be asked for: a connection that is still busy then does
     /// not hide it. What the timer is late by is not counted.
     pub async fn at_rate(&mut self, per_second: u32, requests: usize) -> Vec<f64> {
-        let (crew, bytes) = (self.connections.len(), self.bytes);
+        let (crew, answers) = (self.connections.len(), self.answers);
         let began = tokio::time::Instant::now() + Duration::from_millis(5);
         let mut tasks = JoinSet::new();
         for (place, mut connection) in self.connections.drain(..).enumerate() {
@@ -185,7 +202,7 @@ impl Side {
                         sleep_until(due).await;
                         from = tokio::time::Instant::now();
                     }
-                    ask(&mut connection, bytes).await;
+                    ask(&mut connection, answers).await;
                     took.push(from.elapsed().as_nanos() as f64);
                 }
                 (connection, took)
@@ -197,17 +214,17 @@ impl Side {
     }
 }
 
-async fn ask(connection: &mut SendRequest<Full<Bytes>>, bytes: usize) {
+async fn ask(connection: &mut SendRequest<Full<Bytes>>, answers: Answers) {
     let request = Request::post(PATH)
         .header(header::HOST, "proxy")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from_static(ASKED.as_bytes())))
+        .body(Full::new(Bytes::from_static(answers.asked().as_bytes())))
         .expect("a request");
     connection.ready().await.expect("it is kept");
     let answer = connection.send_request(request).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let body = answer.into_body().collect().await.expect("a whole answer").to_bytes();
-    assert_eq!(body.len(), bytes);
+    assert_eq!(body.len(), answers.bytes());
 }
 
 /// The upstream.

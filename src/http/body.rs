@@ -107,31 +107,25 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    fn poll_begun(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let passing = self.as_mut().project();
-        if passing.meter.end().is_none() && passing.meter.is_announced() {
-            ready!(self.as_mut().poll_held(context));
+    fn poll_begun(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Passing { body, meter, held } = self.project();
+        if held.is_none() && meter.end().is_none() && meter.is_announced() {
+            *held = Some(ready!(poll_read(body, meter, context)));
         }
-        self.project().meter.poll_booked(context)
+        meter.poll_booked(context)
     }
 
-    /// Waits for the next piece and reads it, unless one is held.
-    fn poll_held(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Passing { mut body, meter, held } = self.project();
-        if held.is_none() {
-            let next = ready!(body.as_mut().poll_frame(context));
-            let next = next.map(|frame| frame.map_err(Into::into));
-            pass(meter, &next, body.is_end_stream());
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
+        let Passing { body, meter, held } = self.project();
+        let next = match held.take() {
+            Some(next) => next,
+            None => ready!(poll_read(body, meter, context)),
+        };
+        if meter.poll_booked(context).is_pending() {
             *held = Some(next);
+            return Poll::Pending;
         }
-        Poll::Ready(())
-    }
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
-        ready!(self.as_mut().poll_held(context));
-        let passing = self.project();
-        ready!(passing.meter.poll_booked(context));
-        Poll::Ready(passing.held.take().flatten())
+        Poll::Ready(next)
     }
 }
 
@@ -180,18 +174,24 @@ where
     }
 }
 
-/// Tells the meter what passes.
-fn pass(meter: &mut Meter, next: &Next, is_last: bool) {
-    match next {
+/// Waits for the next piece of a body, and tells the meter what passes.
+fn poll_read<B>(mut body: Pin<&mut B>, meter: &mut Meter, context: &mut Context<'_>) -> Poll<Next>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let next = ready!(body.as_mut().poll_frame(context));
+    match &next {
         Some(Ok(frame)) => {
             if let Some(bytes) = frame.data_ref() {
                 meter.read(bytes);
             }
-            if is_last || meter.has_all() {
+            if body.is_end_stream() || meter.has_all() {
                 meter.ended();
             }
         }
         Some(Err(_)) => meter.broke(),
         None => meter.closed(),
     }
+    Poll::Ready(next.map(|frame| frame.map_err(Into::into)))
 }

@@ -222,15 +222,17 @@ fn put(headers: &mut HeaderMap, items: &[Item], now: Timestamp) {
     let shown = tightest(items);
     // A list of nothing is a field that is not there.
     for (name, list) in [POLICY, CURRENT].into_iter().zip(lists(&shown, now)) {
-        put_value(headers, name, Some(list).filter(|list| !list.is_empty()).map(value));
+        put_value(headers, name, Some(&*list).filter(|list| !list.is_empty()));
     }
+    let mut time = String::with_capacity(TIME_BYTES);
     for (dimension, names) in [(Dimension::Requests, REQUESTS), (Dimension::Tokens, TOKENS)] {
         let item = least(items, dimension);
-        let reset = item.and_then(Item::end).map(|end| short(end.saturating_since(now)));
         let [limit, remaining, until] = names;
-        put_value(headers, limit, item.map(|item| item.quota.into()));
-        put_value(headers, remaining, item.map(|item| item.remaining.into()));
-        put_value(headers, until, reset.map(value));
+        let [mut quota, mut left] = [itoa::Buffer::new(); 2];
+        put_value(headers, limit, item.map(|item| quota.format(item.quota)));
+        put_value(headers, remaining, item.map(|item| left.format(item.remaining)));
+        let end = item.and_then(Item::end);
+        put_value(headers, until, end.map(|end| short(&mut time, end.saturating_since(now))));
     }
 }
 
@@ -292,13 +294,10 @@ fn put_number(text: &mut String, number: u64) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("printable ASCII is a field's value")
-}
-
 /// In place of what was there; what is not known is not there.
-fn put_value(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
+fn put_value(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
+    let value = value.map(HeaderValue::from_str).transpose();
+    match value.expect("printable ASCII is a field's value") {
         Some(value) => headers.insert(name, value),
         None => headers.remove(name),
     };
@@ -343,8 +342,11 @@ fn unit(dimension: Dimension) -> &'static str {
     }
 }
 
-/// A time as OpenAI writes it, rounded up: `20ms`, `1s`, `6m0s`, `1h0m0s`.
-fn short(time: Duration) -> String {
+/// Longer than the longest time.
+const TIME_BYTES: usize = 32;
+
+/// A time as OpenAI writes it, rounded up: `20ms`, `1s`, `6m0s`, `1h0m0s`. It replaces the text.
+fn short(text: &mut String, time: Duration) -> &str {
     let millis = time.as_nanos().div_ceil(1_000_000);
     let seconds = whole_secs(time);
     let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -354,9 +356,9 @@ fn short(time: Duration) -> String {
         (0, _) => &[(minutes, "m"), (rest, "s")],
         _ => &[(hours, "h"), (minutes, "m"), (rest, "s")],
     };
-    let mut text = String::with_capacity(24);
+    text.clear();
     for (number, unit) in parts {
-        put_number(&mut text, *number);
+        put_number(text, *number);
         text.push_str(unit);
     }
     text

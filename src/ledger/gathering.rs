@@ -4,11 +4,18 @@
 //! takes the first of them at once writes a group of one, and all the others wait for two commits
 //! instead of one: with 64 who settle as fast as they can, every second group is of one. So a
 //! writer whose store takes its time waits a little for as many as there were last time.
+//!
+//! Where there are fewer processors than threads that want to run, each group takes time from those
+//! who would settle next, and what most of it takes does not depend on how many are in it. So a
+//! writer gives way to them first: there more are gathered, and where a processor is free nothing
+//! is waited for.
 
 use std::time::Duration;
 
 /// A store that is faster than this is not waited for.
 const SLOW: Duration = Duration::from_micros(400);
+/// So often others that can run go first.
+const TURNS: usize = 4;
 /// A nap is this part of what the last group took,
 const PART: u32 = 16;
 /// and there are at most so many: a quarter of it.
@@ -29,12 +36,18 @@ impl Gathering {
         *self = Self { entries, took: took.min(LONGEST) };
     }
 
-    /// Sleeps while it is worth waiting for more: there are fewer than last time, and there are
-    /// more after each nap.
-    pub(crate) fn wait(&self, queued: impl Fn() -> usize, sleep: impl Fn(Duration)) {
-        if self.took < SLOW {
+    /// Gives way, and then sleeps while it is worth waiting for more: there are fewer than last
+    /// time, and there are more after each nap.
+    pub(crate) fn wait(
+        &self,
+        queued: impl Fn() -> usize,
+        give_way: impl Fn(),
+        sleep: impl Fn(Duration),
+    ) {
+        if self.took < SLOW || queued() == 0 {
             return;
         }
+        (0..TURNS).for_each(|_| give_way());
         let mut before = 0;
         for _ in 0..NAPS {
             let now = queued();
@@ -52,17 +65,24 @@ mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};
 
-    /// The naps, when so many are queued at each look.
-    fn naps(entries: usize, millis: u64, queued: &[usize]) -> Vec<Duration> {
+    /// How often it gives way, and its naps, when so many are queued: before, and at each look.
+    fn waits(entries: usize, millis: u64, queued: &[usize]) -> (usize, Vec<Duration>) {
         let mut gathering = Gathering::default();
         gathering.wrote(entries, Duration::from_millis(millis));
-        let (looks, naps) = (Cell::new(0), RefCell::new(Vec::new()));
+        let (looks, turns, naps) = (Cell::new(0), Cell::new(0), RefCell::new(Vec::new()));
         let look = || {
             looks.set(looks.get() + 1);
             queued[looks.get() - 1]
         };
-        gathering.wait(look, |nap| naps.borrow_mut().push(nap));
-        naps.into_inner()
+        let give_way = || turns.set(turns.get() + 1);
+        gathering.wait(look, give_way, |nap| naps.borrow_mut().push(nap));
+        (turns.get(), naps.into_inner())
+    }
+
+    fn naps(entries: usize, millis: u64, queued: &[usize]) -> Vec<Duration> {
+        let (turns, naps) = waits(entries, millis, &[&queued[..1], queued].concat());
+        assert_eq!(turns, TURNS);
+        naps
     }
 
     #[test]
@@ -73,9 +93,18 @@ mod tests {
         assert_eq!(naps(64, 4, &[1, 1]), [nap; 1]);
         assert_eq!(naps(64, 4, &[1, 2, 3, 4, 5]), [nap; 4]);
         assert_eq!(naps(64, 4, &[70]), NONE);
-        assert_eq!(naps(64, 4, &[0]), NONE);
         assert_eq!(naps(1, 4, &[1]), NONE, "who settles alone waits for nobody");
-        assert_eq!(naps(64, 0, &[1]), NONE, "a fast store is not waited for");
         assert_eq!(naps(64, 60_000, &[1, 2, 64]), [LONGEST / PART; 2]);
+    }
+
+    #[test]
+    fn a_fast_store_is_not_waited_for_and_neither_is_nothing() {
+        assert_eq!(waits(64, 0, &[1]), (0, Vec::new()));
+        assert_eq!(waits(64, 4, &[0]), (0, Vec::new()));
+    }
+
+    #[test]
+    fn it_takes_with_it_what_came_while_it_gave_way() {
+        assert_eq!(waits(3, 4, &[1, 3]), (TURNS, Vec::new()));
     }
 }

@@ -345,7 +345,7 @@ impl Writer {
     fn gather(&self) {
         if self.retry_at.is_none() && self.closing.is_none() {
             let queued = || self.entries.len() + self.messages.len();
-            self.gathering.wait(queued, std::thread::sleep);
+            self.gathering.wait(queued, std::thread::yield_now, std::thread::sleep);
         }
     }
 

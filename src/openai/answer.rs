@@ -1,17 +1,17 @@
 //! Answers, read for what they used.
 
-use std::mem;
 use std::sync::LazyLock;
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use memchr::memchr2;
 use memchr::memmem::Finder;
 
 use super::operation::Operation;
 use super::scanner::{Kept, Path, Scanner};
 use super::usage::{self, Said};
 use crate::http::UsageReader;
-use crate::sse::{EventSink, EventStream};
+use crate::sse::{EventSink, EventStream, first_end, last_end};
 use crate::units::Usage;
 
 /// The reader of an answer that has these fields.
@@ -87,8 +87,6 @@ struct Events {
 struct Event {
     operation: Operation,
     scanner: Scanner,
-    /// Whether the scanner has read something of it.
-    is_begun: bool,
     head: Head,
     said: Said,
     is_whole: bool,
@@ -115,7 +113,6 @@ impl Events {
         let event = Event {
             operation,
             scanner: Scanner::new(paths),
-            is_begun: false,
             head: Head::default(),
             said: Said::Nothing,
             is_whole: false,
@@ -124,22 +121,16 @@ impl Events {
     }
 }
 
-impl Event {
-    /// The next of its data.
+impl EventSink for Event {
     fn data(&mut self, bytes: &[u8]) {
-        self.is_begun |= !bytes.is_empty();
+        self.head.push(bytes);
         self.scanner.read(bytes);
     }
 
-    /// It has ended, with this much more data: all of it, if it has not begun.
-    fn end(&mut self, rest: &[u8]) {
+    /// The name is in the data as well, and that is where clients look for it.
+    fn end(&mut self, _: &[u8]) {
         self.is_whole |= self.head.is_done();
         self.head = Head::default();
-        // Nearly all events say nothing that counts, and are not taken apart.
-        if !self.is_begun && !may_count(self.operation, rest) {
-            return;
-        }
-        self.scanner.read(rest);
         // What broke off in its middle was not said.
         if self.scanner.is_whole()
             && let Some([usage, rest @ ..]) = self.scanner.kept()
@@ -151,44 +142,25 @@ impl Event {
             }
             self.is_whole |= matches!(rest, [Kept::Value(text)] if is_last(text));
         }
-        self.is_begun = false;
         self.scanner.begin_again();
     }
 }
 
-/// An event while bytes of it are read: what of them nobody has read yet.
-struct Reading<'e, 'a> {
-    event: &'e mut Event,
-    unread: &'a [u8],
-}
-
-impl<'a> EventSink<'a> for Reading<'_, 'a> {
-    fn data(&mut self, bytes: &'a [u8]) {
-        self.event.head.push(bytes);
-        self.event.data(mem::replace(&mut self.unread, bytes));
-    }
-
-    fn end(&mut self, _: &[u8]) {
-        // The name is in the data as well, and that is where clients look for it.
-        self.event.end(mem::take(&mut self.unread));
-    }
-}
-
-/// Whether the data of an event can have what the scanner looks for. Its names and words are in it
-/// as they are, or with an escape: letters have none but by their number.
-fn may_count(operation: Operation, data: &[u8]) -> bool {
-    static WORDS: LazyLock<[Finder; 2]> = LazyLock::new(|| ["usage", "\\u"].map(Finder::new));
-    static ENDS: LazyLock<[Finder; 3]> = LazyLock::new(|| LAST.map(Finder::new));
-    let has = |word: &Finder<'_>| word.find(data).is_some();
-    WORDS.iter().any(has) || (operation == Operation::Responses && ENDS.iter().any(has))
-}
-
 impl UsageReader for Events {
+    /// Nearly all events say nothing that counts, and are not taken apart.
     fn read(&mut self, bytes: &[u8]) {
-        let mut reading = Reading { event: &mut self.event, unread: b"" };
-        self.stream.read_into(bytes, &mut reading);
-        let Reading { event, unread } = reading;
-        event.data(unread);
+        let Self { stream, event } = self;
+        let begun = if stream.is_between() { 0 } else { first_end(bytes) };
+        let (begun, bytes) = bytes.split_at(begun);
+        stream.read_into(begun, event);
+        let whole = if stream.is_between() { last_end(bytes) } else { 0 };
+        let (whole, rest) = bytes.split_at(whole);
+        if may_count(event.operation, whole) {
+            stream.read_into(whole, event);
+        } else {
+            stream.skip(whole);
+        }
+        stream.read_into(rest, event);
     }
 
     fn tokens(&self) -> Option<Usage> {
@@ -201,6 +173,33 @@ impl UsageReader for Events {
     fn is_whole(&self) -> bool {
         self.event.is_whole
     }
+}
+
+/// Whether these events can have something that counts. Names and words are in them as they are, or
+/// with an escape: letters have none but by their number.
+fn may_count(operation: Operation, events: &[u8]) -> bool {
+    static WORDS: LazyLock<[Finder; 2]> = LazyLock::new(|| [DONE, b"\\u"].map(Finder::new));
+    static LASTS: LazyLock<[Finder; 3]> = LazyLock::new(|| LAST.map(Finder::new));
+    let has = |word: &Finder<'_>| word.find(events).is_some();
+    // One look for both, because mostly neither byte is there.
+    let has_word = || memchr2(b'D', b'\\', events).is_some() && WORDS.iter().any(has);
+    let has_last = || operation == Operation::Responses && LASTS.iter().any(has);
+    has_usage(events) || has_word() || has_last()
+}
+
+/// Whether there is a key `usage` that is not null, as it is in all chunks but the last. Within a
+/// string there is no quotation mark as it is.
+fn has_usage(mut events: &[u8]) -> bool {
+    const KEY: &[u8] = b"usage";
+    static USAGE: LazyLock<Finder> = LazyLock::new(|| Finder::new(KEY));
+    while let Some(place) = USAGE.find(events) {
+        events = &events[place + KEY.len()..];
+        let value = events.strip_prefix(b"\":").map(<[u8]>::trim_ascii_start);
+        if !value.is_some_and(|value| value.starts_with(b"null")) {
+            return true;
+        }
+    }
+    false
 }
 
 fn is_last(text: &[u8]) -> bool {

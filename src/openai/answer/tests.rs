@@ -89,6 +89,12 @@ fn streams_of_completions() {
         (format!("data: {chunk}\n\ndata: {last}\n\ndata: [DONE]\n\n"), known, true),
         (format!("data:{chunk}\r\n\r\ndata:{last}\r\n\r\ndata:[DONE]\r\n\r\n"), known, true),
         (format!("\u{FEFF}: hi\n\nevent: x\ndata: {last}\n\ndata: [DONE] \n\n"), known, true),
+        (format!("\u{FEFF}data:{chunk}\n\ndata:{last}\n\ndata:[DONE]\n\n"), known, true),
+        (format!("data:{chunk}\r\rdata:{last}\r\rdata:[DONE]\r\r"), known, true),
+        (format!("data: {{\"usage\": null}}\n\ndata: {last}\n\n"), known, false),
+        // Behind what is null, and beside what only looks like it.
+        (format!("data: {{\"a\":{{\"usage\":null}},\"usage\":{USAGE}}}\n\n"), known, false),
+        (format!("data: {{\"a\":\"\\\"usage\",\"usage\":{USAGE}}}\n\n"), known, false),
         // What counts is escaped, in the key and beside it.
         (format!("data: {{\"\\u0075sage\":{USAGE}}}\n\n"), known, false),
         (format!("data: {{\"us\\u0061ge\":{USAGE},\"a\":\"\\n\"}}\n\n"), known, false),
