@@ -85,7 +85,8 @@ mod layered {
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
         let (runtime, _folder, mut proxies) = start(answers, CROWD);
-        let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
+        // How fast the machine is changes from second to second, by more than what is looked for.
+        let (batch, rounds) = (scale.proxy.batch / 2, scale.proxy.rounds * 3);
         progress.begin(rounds);
         let mut each = 1;
         loop {
@@ -99,10 +100,18 @@ mod layered {
         }
         let by_requests = |took: Duration| took.as_nanos() as f64 / (each * CROWD) as f64;
         let mut taken = Taken::default();
-        for _ in 0..rounds {
-            taken.bare.push(by_requests(runtime.block_on(proxies.bare.saturate(each))));
-            taken.layered.push(by_requests(runtime.block_on(proxies.layered.saturate(each))));
-            proxies.check((each * CROWD) as u64);
+        for round in 0..rounds {
+            // Who begins changes, so that neither has the better half of the round.
+            let bare_begins = round % 2 == 0;
+            for is_bare in [bare_begins, !bare_begins] {
+                if is_bare {
+                    taken.bare.push(by_requests(runtime.block_on(proxies.bare.saturate(each))));
+                } else {
+                    let took = runtime.block_on(proxies.layered.saturate(each));
+                    taken.layered.push(by_requests(took));
+                    proxies.check((each * CROWD) as u64);
+                }
+            }
             if let Some(recorded) = &mut proxies.recorded {
                 taken.recorded.push(by_requests(runtime.block_on(recorded.saturate(each))));
             }
