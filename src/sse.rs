@@ -168,13 +168,11 @@ impl EventStream {
         at_line && !self.has_data && self.name.is_empty() && matches!(self.start.0, None | Some(0))
     }
 
-    /// Passes over whole events, between two others.
+    /// Passes over whole events, one at least, between two others.
     pub(crate) fn skip(&mut self, events: &[u8]) {
-        if !events.is_empty() {
-            debug_assert!(self.is_between() && is_end(events));
-            // A byte order mark was in them, or there is none; they end in a line feed.
-            (self.start, self.after_return) = (Start(None), false);
-        }
+        debug_assert!(self.is_between() && is_end(events));
+        // A byte order mark was in them, or there is none; they end in a line feed.
+        (self.start, self.after_return) = (Start(None), false);
     }
 
     /// The bytes without a byte order mark, which only the very first may be.

@@ -155,7 +155,7 @@ impl UsageReader for Events {
         stream.read_into(begun, event);
         let whole = if stream.is_between() { last_end(bytes) } else { 0 };
         let (whole, rest) = bytes.split_at(whole);
-        if may_count(event.operation, whole) {
+        if whole.is_empty() || may_count(event.operation, whole) {
             stream.read_into(whole, event);
         } else {
             stream.skip(whole);
