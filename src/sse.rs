@@ -171,8 +171,8 @@ impl EventStream {
     /// Passes over whole events, one at least, between two others.
     pub(crate) fn skip(&mut self, events: &[u8]) {
         debug_assert!(self.is_between() && is_end(events));
-        // A byte order mark was in them, or there is none; they end in a line feed.
-        (self.start, self.after_return) = (Start(None), false);
+        // A mark was in them, or there is none.
+        self.start = Start(None);
     }
 
     /// The bytes without a byte order mark, which only the very first may be.
@@ -244,13 +244,14 @@ impl EventStream {
     }
 }
 
-/// Where the first of these bytes' blank lines ends, or the bytes do.
+/// Where the first of these bytes' blank lines ends, or the bytes do. One that began before them, or
+/// that ends in a carriage return, is not seen.
 pub(crate) fn first_end(bytes: &[u8]) -> usize {
     let mut lines = memchr_iter(b'\n', bytes).map(|end| end + 1);
     lines.find(|end| is_end(&bytes[..*end])).unwrap_or(bytes.len())
 }
 
-/// Where the last of these bytes' blank lines ends, or the bytes begin.
+/// Where the last of these bytes' blank lines ends, or the bytes begin; the same are not seen.
 pub(crate) fn last_end(bytes: &[u8]) -> usize {
     if is_end(bytes) {
         return bytes.len();

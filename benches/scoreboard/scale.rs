@@ -22,8 +22,11 @@ pub struct Scale {
     pub loads: usize,
     /// For what waits for a disk.
     pub durable: Pace,
-    /// For requests over sockets.
-    pub proxy: Pace,
+    /// For requests over sockets as fast as they are answered: short, because how fast the machine
+    /// is changes from second to second, by more than what is looked for.
+    pub saturated: Pace,
+    /// For requests over sockets at a rate.
+    pub at_rate: Pace,
     /// Totals that are restored.
     pub totals: usize,
     /// How often a store stalls.
@@ -43,7 +46,8 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 120 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(250), rounds: 15 },
-        proxy: Pace { batch: Duration::from_secs(2), rounds: 15 },
+        saturated: Pace { batch: Duration::from_secs(1), rounds: 45 },
+        at_rate: Pace { batch: Duration::from_secs(2), rounds: 15 },
         totals: 1_000_000,
         stalls: 20,
         storms: 7,
@@ -58,7 +62,8 @@ impl Scale {
         cold: Pace { batch: Duration::from_millis(10), rounds: 30 },
         loads: 3,
         durable: Pace { batch: Duration::from_millis(60), rounds: 5 },
-        proxy: Pace { batch: Duration::from_millis(500), rounds: 5 },
+        saturated: Pace { batch: Duration::from_millis(250), rounds: 15 },
+        at_rate: Pace { batch: Duration::from_millis(500), rounds: 5 },
         totals: 20_000,
         stalls: 5,
         storms: 5,

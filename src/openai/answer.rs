@@ -147,7 +147,8 @@ impl EventSink for Event {
 }
 
 impl UsageReader for Events {
-    /// Nearly all events say nothing that counts, and are not taken apart.
+    /// Takes apart what is left of an event, and the beginning of another. The whole events in
+    /// between nearly always say nothing that counts, and are only searched.
     fn read(&mut self, bytes: &[u8]) {
         let Self { stream, event } = self;
         let begun = if stream.is_between() { 0 } else { first_end(bytes) };
@@ -187,8 +188,9 @@ fn may_count(operation: Operation, events: &[u8]) -> bool {
     has_usage(events) || has_word() || has_last()
 }
 
-/// Whether there is a key `usage` that is not null, as it is in all chunks but the last. Within a
-/// string there is no quotation mark as it is.
+/// Whether there may be a key `usage` that is not null, which it is in all chunks but the last. A
+/// quotation mark behind the word ends a string, whose value is null then, so that it says nothing
+/// wherever it is.
 fn has_usage(mut events: &[u8]) -> bool {
     const KEY: &[u8] = b"usage";
     static USAGE: LazyLock<Finder> = LazyLock::new(|| Finder::new(KEY));

@@ -85,8 +85,7 @@ mod layered {
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
         let (runtime, _folder, mut proxies) = start(answers, CROWD);
-        // How fast the machine is changes from second to second, by more than what is looked for.
-        let (batch, rounds) = (scale.proxy.batch / 2, scale.proxy.rounds * 3);
+        let (batch, rounds) = (scale.saturated.batch, scale.saturated.rounds);
         progress.begin(rounds);
         let mut each = 1;
         loop {
@@ -102,8 +101,7 @@ mod layered {
         let mut taken = Taken::default();
         for round in 0..rounds {
             // Who begins changes, so that neither has the better half of the round.
-            let bare_begins = round % 2 == 0;
-            for is_bare in [bare_begins, !bare_begins] {
+            for is_bare in [round % 2 == 0, round % 2 == 1] {
                 if is_bare {
                     taken.bare.push(by_requests(runtime.block_on(proxies.bare.saturate(each))));
                 } else {
@@ -126,7 +124,7 @@ mod layered {
         (scale, progress, report): (&Scale, &Progress, &mut Report),
     ) {
         let (runtime, _folder, mut proxies) = start(answers, CONNECTIONS);
-        let (batch, rounds) = (scale.proxy.batch, scale.proxy.rounds);
+        let (batch, rounds) = (scale.at_rate.batch, scale.at_rate.rounds);
         let requests = (batch.as_secs_f64() * f64::from(RATE)) as usize;
         progress.begin(rounds);
         let mut taken = Taken::default();

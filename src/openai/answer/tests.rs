@@ -90,6 +90,9 @@ fn streams_of_completions() {
         (format!("data:{chunk}\r\n\r\ndata:{last}\r\n\r\ndata:[DONE]\r\n\r\n"), known, true),
         (format!("\u{FEFF}: hi\n\nevent: x\ndata: {last}\n\ndata: [DONE] \n\n"), known, true),
         (format!("\u{FEFF}data:{chunk}\n\ndata:{last}\n\ndata:[DONE]\n\n"), known, true),
+        // A mark that is not the first is of the field's name.
+        (format!("data: {chunk}\n\n\u{FEFF}data: {last}\n\n"), None, false),
+        (format!("data:{chunk}\r\n\r\n\ndata:{last}\r\r\ndata:[DONE]\n\n"), known, true),
         (format!("data:{chunk}\r\rdata:{last}\r\rdata:[DONE]\r\r"), known, true),
         (format!("data: {{\"usage\": null}}\n\ndata: {last}\n\n"), known, false),
         // Behind what is null, and beside what only looks like it.
