@@ -200,3 +200,24 @@ fn what_is_compressed_cannot_be_read() {
         assert_eq!((reader.tokens().is_some(), reader.is_whole()), (known, known), "{encodings:?}");
     }
 }
+
+/// Nearly all events of a stream are passed over. What the wrong answer costs here is time only,
+/// which nothing else would show.
+#[test]
+fn events_that_say_nothing_are_not_taken_apart() {
+    let counts = |operation, events: &str| may_count(operation, events.as_bytes());
+    let chat = Operation::Chat;
+    for nothing in [
+        "data: {\"choices\":[{\"delta\":{\"content\":\"é\\n\"}}]}\n\n",
+        "data: {\"choices\":[],\"usage\":null}\n\ndata: {\"usage\": null}\n\n",
+        ": Done\n\n",
+    ] {
+        assert!(!counts(chat, nothing), "{nothing}");
+    }
+    for something in ["\"usage\":{", "\"usage\":null,\"usage\":1", "usage", "\\u0075", "[DONE]"] {
+        assert!(counts(chat, something), "{something}");
+    }
+    for kind in LAST {
+        assert!(counts(Operation::Responses, kind) && !counts(chat, kind), "{kind}");
+    }
+}
