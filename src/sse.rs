@@ -244,8 +244,8 @@ impl EventStream {
     }
 }
 
-/// Where the first of these bytes' blank lines ends, or the bytes do. One that began before them, or
-/// that ends in a carriage return, is not seen.
+/// Where the first of these bytes' blank lines ends, or the bytes do. One that began before them,
+/// or that ends in a carriage return, is not seen.
 pub(crate) fn first_end(bytes: &[u8]) -> usize {
     let mut lines = memchr_iter(b'\n', bytes).map(|end| end + 1);
     lines.find(|end| is_end(&bytes[..*end])).unwrap_or(bytes.len())
