@@ -58,8 +58,11 @@ impl Ledger {
     /// Of each limit, what was held is charged already. In a window that is still in force the
     /// charge becomes what was used. A window that is over keeps what was held, and only what was
     /// used beyond that is charged to the window in force (L8). A limit that is gone, or that was
-    /// removed with its owner and created again, keeps what was held. Where anchors are given, one
-    /// that was created again is not told from the one before: give it another id.
+    /// removed with its owner and created again, keeps what was held. So does each that has another
+    /// anchor than it had, as after a restart of a gateway that gives no anchors, if the record's
+    /// key or upstream is removed or being removed: what else was removed with it, nobody knows.
+    /// Where anchors are given, one that was created again is not told from the one before: give it
+    /// another id.
     ///
     /// Blocks while it reads the record; writing is waited for by what is returned.
     ///

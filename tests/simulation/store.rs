@@ -135,7 +135,14 @@ impl LedgerStore for NodeStore {
     }
 
     fn unlink(&self, owner: &OwnerId, at_most: usize) -> Result<u64, StoreError> {
-        self.change("unlinking", || self.inner.unlink(owner, at_most))
+        self.change("unlinking", || {
+            let unlinked = self.inner.unlink(owner, at_most)?;
+            self.hub.audit(|auditor| {
+                auditor.books.unlink(owner);
+                Ok(())
+            });
+            Ok(unlinked)
+        })
     }
 
     fn delete(&self, owner: &OwnerId) -> Result<bool, StoreError> {

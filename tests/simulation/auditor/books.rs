@@ -21,8 +21,8 @@ pub struct Kept {
     pub eras: Vec<u64>,
     /// The references that were not NULL, and how often each had been deleted.
     references: Vec<(OwnerId, u64)>,
-    /// Whether the node had left a reference out.
-    left_out: bool,
+    /// Whether a reference is NULL: the node had left it out, or it was unlinked since.
+    is_unlinked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +61,13 @@ impl Books {
         self.sums.retain(|_, windows| !windows.is_empty());
         self.grants.delete(owner);
         self.registered.remove(owner)
+    }
+
+    /// Takes note that what is written does not refer to an owner any more.
+    pub fn unlink(&mut self, owner: &OwnerId) {
+        for kept in self.records.values_mut() {
+            kept.is_unlinked |= kept.references.iter().any(|(of, _)| of == owner);
+        }
     }
 
     pub fn era(&self, owner: &OwnerId) -> u64 {
@@ -114,9 +121,9 @@ impl Books {
         let references = references.into_iter().filter(|(_, nulled)| !nulled);
         let references = references.filter_map(|(owner, _)| owner.clone());
         let references = references.map(|owner| (owner.clone(), self.era(&owner))).collect();
-        let left_out = record.api_key.is_none() || record.upstream.is_none();
+        let is_unlinked = record.api_key.is_none() || record.upstream.is_none();
         let attempt = entry.attempt;
-        let kept = Kept { tag, attempt, nulled, postings, eras, references, left_out };
+        let kept = Kept { tag, attempt, nulled, postings, eras, references, is_unlinked };
         self.records.insert(record.id, kept);
         Ok(now(nulled))
     }
@@ -158,9 +165,10 @@ impl Books {
         sum.owner = posting.owner.clone();
     }
 
-    /// Whether something that a record referred to was deleted.
+    /// Whether something that a record referred to was deleted, or is being deleted: then its
+    /// references are gone before it is.
     pub fn lost_a_reference(&self, kept: &Kept) -> bool {
-        kept.left_out || kept.references.iter().any(|(owner, era)| self.era(owner) != *era)
+        kept.is_unlinked || kept.references.iter().any(|(owner, era)| self.era(owner) != *era)
     }
 
     /// The record that a reservation ended as.
