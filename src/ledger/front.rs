@@ -196,7 +196,12 @@ impl Ledger {
     /// meanwhile waits for the end of that only, however many records refer to the owner.
     ///
     /// It is the owner that this engine has now which is removed: also where another process has
-    /// removed it already, and where it has been created again since.
+    /// removed it already, and where it has been created again since. So where several processes
+    /// have an owner, each removes it. One that has not done so yet may still charge it: if it
+    /// charges it for the first time, or corrects a record from before, the store gets a new total.
+    /// Its own removal takes that away; if it ends before that,
+    /// [`LedgerStore::delete`](super::LedgerStore::delete) does. Until one of them has, an owner
+    /// that is created again begins with that total, not at zero.
     ///
     /// # Errors
     ///

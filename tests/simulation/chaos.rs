@@ -158,7 +158,7 @@ impl World {
             }
         }
         for owner in gone {
-            // All nodes that should have done it were down.
+            // Those that should have done it, or done it last, were down.
             if self.topology.kept.remove(&owner) {
                 let deleted = store::delete(&self.hub, &self.common.ledger, &owner);
                 deleted.expect("memory always answers");

@@ -50,7 +50,8 @@ pub struct Topology {
     pub upstreams: Vec<OwnerId>,
     pub users: Vec<OwnerId>,
     pub beings: BTreeMap<OwnerId, Being>,
-    /// Owners that are going and that nobody has deleted from the store.
+    /// Owners that are going and are to be deleted from the store yet: nobody has, or a node ended
+    /// before it heard of it, and may have registered the owner since and charged it.
     pub kept: BTreeSet<OwnerId>,
     pub specs: Vec<Spec>,
 }
@@ -88,6 +89,13 @@ impl Topology {
 
     pub fn exists(&self, owner: &OwnerId) -> bool {
         matches!(self.beings.get(owner), Some(Being::There | Being::Coming(_)))
+    }
+
+    /// A node ends. What it had not heard of is deleted once more when all have.
+    pub fn ends_without_hearing(&mut self, node: usize) {
+        let unheard = |being: &Being| matches!(being, Being::Going(on) if on.contains(&node));
+        let going = self.beings.iter().filter(|(_, being)| unheard(being));
+        self.kept.extend(going.map(|(owner, _)| owner.clone()));
     }
 
     /// Whether every node has heard of everything.

@@ -306,6 +306,7 @@ impl World {
         let Some(Node { gateway, writer, .. }) = self.nodes[node].take() else { return };
         let home = gateway.home;
         self.hub.say(format!("node {node} {}", if at_once { "crashes" } else { "is stopped" }));
+        self.topology.ends_without_hearing(node);
         if at_once {
             self.hub.audit(|auditor| {
                 auditor.dies(home);
