@@ -93,7 +93,7 @@
 //! its client goes: what was held is far less than what it has used. Then the service inside is
 //! called, and its answer passes piece by piece, read as it does; nothing of it is buffered. One
 //! that says how long it is begins with its first piece, which is mostly the only one: then head
-//! and body go out in one write.
+//! and body go out in one write. If it breaks off before that, a 502 goes out in its place.
 //!
 //! An answer that is compressed cannot be read, so the upstream is not asked for one: the field
 //! `accept-encoding` of metered requests goes no further. Trailers of requests go no further

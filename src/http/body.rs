@@ -29,7 +29,7 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum Form<B> {
-        Whole { bytes: Bytes },
+        Whole { bytes: Bytes, end: Option<End> },
         Relayed { relayed: Relayed },
         Untouched {
             #[pin]
@@ -56,7 +56,12 @@ pin_project! {
 impl<B> AnswerBody<B> {
     /// An answer of the layer itself, in place of calling the upstream.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { form: Form::Whole { bytes } }
+        Self { form: Form::Whole { bytes, end: Some(End::Uncalled) } }
+    }
+
+    /// An answer of the layer itself, in place of the upstream's, of which this has become.
+    pub(super) fn in_place(bytes: Bytes, end: Option<End>) -> Self {
+        Self { form: Form::Whole { bytes, end } }
     }
 
     /// An answer that is metered where it comes from.
@@ -77,9 +82,8 @@ impl<B> AnswerBody<B> {
     /// then, and of what is free.
     pub(super) fn end(&self) -> Option<End> {
         match &self.form {
-            Form::Whole { .. } => Some(End::Uncalled),
+            Form::Whole { end, .. } | Form::Untouched { end, .. } => *end,
             Form::Relayed { .. } => None,
-            Form::Untouched { end, .. } => *end,
             Form::Metered { metered } => metered.meter.end(),
         }
     }
@@ -94,11 +98,17 @@ where
     /// and then until its record is durable: so the head and all of the body go out in one write,
     /// where the head alone would be of no use. A stream says no length, and begins at once. What
     /// has no body has ended: its head waits for its record.
-    pub(super) async fn begun(mut self) -> Self {
-        if let Form::Metered { metered } = &mut self.form {
-            poll_fn(|context| metered.as_mut().poll_begun(context)).await;
+    ///
+    /// # Errors
+    ///
+    /// What has become of it, if it broke off before any of it had come.
+    pub(super) async fn begun(mut self) -> Result<Self, Option<End>> {
+        if let Form::Metered { metered } = &mut self.form
+            && !poll_fn(|context| metered.as_mut().poll_begun(context)).await
+        {
+            return Err(self.end());
         }
-        self
+        Ok(self)
     }
 }
 
@@ -107,12 +117,15 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    fn poll_begun(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    /// Whether it has begun, or broke off before that.
+    fn poll_begun(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let Passing { body, meter, held } = self.project();
         if held.is_none() && meter.end().is_none() && meter.is_announced() {
             *held = Some(ready!(poll_read(body, meter, context)));
         }
-        meter.poll_booked(context)
+        ready!(meter.poll_booked(context));
+        let broke = matches!(held, Some(None | Some(Err(_)))) && !meter.has_all();
+        Poll::Ready(!broke)
     }
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
@@ -139,8 +152,10 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
         match self.project().form.project() {
-            Projected::Whole { bytes } if bytes.is_empty() => Poll::Ready(None),
-            Projected::Whole { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Projected::Whole { bytes, .. } if bytes.is_empty() => Poll::Ready(None),
+            Projected::Whole { bytes, .. } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
             Projected::Relayed { relayed } => Pin::new(relayed).poll_frame(context),
             Projected::Untouched { body, .. } => {
                 body.poll_frame(context).map(|next| next.map(|frame| frame.map_err(Into::into)))
@@ -151,7 +166,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.form {
-            Form::Whole { bytes } => bytes.is_empty(),
+            Form::Whole { bytes, .. } => bytes.is_empty(),
             Form::Relayed { relayed } => relayed.is_end_stream(),
             Form::Untouched { body, .. } => body.is_end_stream(),
             Form::Metered { metered } => {
@@ -162,7 +177,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.form {
-            Form::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Form::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Form::Relayed { relayed } => relayed.size_hint(),
             Form::Untouched { body, .. } => body.size_hint(),
             Form::Metered { metered } => {

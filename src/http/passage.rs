@@ -20,6 +20,7 @@ use super::layer::Booth;
 use super::meter::{End, Meter};
 use super::protocol::Asked;
 use super::quota;
+use super::refusal::Refusal;
 use super::relay::BoxError;
 use super::report::{Report, refuse};
 use super::upstream::Upstream;
@@ -124,7 +125,15 @@ impl Passage {
             Some(Upstream::Unknown) => Meter::unknown(fare, parts.status, self.booth.at_once),
             None => self.meter(fare, &parts, &body),
         };
-        Ok(Response::from_parts(parts, AnswerBody::metered(body, meter).begun().await))
+        Ok(match AnswerBody::metered(body, meter).begun().await {
+            Ok(body) => Response::from_parts(parts, body),
+            // Nothing has gone out yet: the client is told, in place of a connection that closes.
+            Err(end) => {
+                let (mut parts, bytes) = upstream_broke_off().into_response().into_parts();
+                quota::tell(&mut parts, &self.booth, &route, &self.caller);
+                Response::from_parts(parts, AnswerBody::in_place(bytes, end))
+            }
+        })
     }
 
     /// What goes to the service inside. An answer that is compressed could not be read, so none is
@@ -166,6 +175,13 @@ impl Passage {
         }
         meter
     }
+}
+
+/// The answer in place of one of which only the head has come.
+fn upstream_broke_off() -> Refusal {
+    let message = "the upstream's answer broke off before any of it had come; what it may have \
+                   used is charged";
+    Refusal::new(StatusCode::BAD_GATEWAY, "upstream_broke_off", message).kind("api_error")
 }
 
 /// Whether a body can be read as it is.

@@ -47,7 +47,7 @@ async fn each_fault_is_charged_as_it_must_be() {
         ("fault=no-usage", true, 200, true, "uncertain"),
         ("fault=cut", true, 200, false, "uncertain"),
         // Its head waits for its first piece.
-        ("fault=cut", false, 0, false, "uncertain"),
+        ("fault=cut", false, 502, true, "uncertain"),
         ("fault=hang", false, 504, true, "uncertain"),
         ("fault=reset", false, 502, true, "uncertain"),
         ("latency_ms=20&piece_ms=1", true, 200, true, "completed"),

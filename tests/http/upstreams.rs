@@ -161,6 +161,25 @@ async fn one_that_breaks_without_having_told_is_uncertain() {
     }
 }
 
+/// The head of an answer with a length waits for the first piece. If none comes, it is another one.
+#[tokio::test]
+async fn one_that_breaks_between_its_head_and_its_body_is_a_bad_gateway() {
+    for status in ["200 OK", "500 Internal Server Error"] {
+        let head = format!("HTTP/1.1 {status}\r\nx-theirs: 1\r\ncontent-length: 100\r\n\r\n");
+        let books = Books::new();
+        let (gateway, _upstream) = books.before(vec![say(head)]).await;
+        let reply = send(gateway.address, work(10)).await.unwrap();
+        assert_eq!(reply.status, 502);
+        assert_eq!(reply.headers["content-type"], "application/json");
+        assert!(!reply.headers.contains_key("x-theirs"));
+        assert!(reply.headers.contains_key("x-ratelimit-remaining-requests"));
+        let error: serde_json::Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
+        assert_eq!(error["error"]["code"], "upstream_broke_off", "{error}");
+        books.charged(10, 10 * TOKEN + REQUEST, 1);
+        books.ends(Outcome::Uncertain, 10, 10 * TOKEN + REQUEST, 1).await;
+    }
+}
+
 #[tokio::test]
 async fn one_that_breaks_behind_a_whole_answer_is_settled() {
     for acts in breaks(&[head("200 OK"), chunk("used 7\n"), chunk("done\n"), Act::Wait]) {

@@ -106,6 +106,26 @@ async fn one_that_breaks_off_unknown_again_is_not_executed_a_third_time() {
     assert_eq!(gateway.used("k1"), (ESTIMATE, 0));
 }
 
+/// What the client gets in place of the answer is the gateway's, and not what the key is for.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_that_breaks_off_before_any_of_it_has_come() {
+    let gateway = Gateway::start().await;
+    let broken = || Reply::ok([Step::Cut]).field("content-length", "100");
+    for (key, tries) in [("k", 1), ("l", 2)] {
+        for _ in 0..tries {
+            gateway.upstream.next(broken());
+            let first = gateway.ask(&ask(key)).await;
+            assert_eq!((first.status.as_u16(), first.is_replayed()), (502, false));
+            assert_eq!(&*first.error().0, "upstream_broke_off");
+        }
+        let last = gateway.ask(&ask(key)).await;
+        let executed = if tries == 1 { (200, false) } else { (502, true) };
+        assert_eq!((last.status.as_u16(), last.is_replayed()), executed);
+    }
+    assert_eq!(gateway.upstream.calls(), 4);
+    assert_eq!(gateway.used("k1"), (7 + ESTIMATE, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn so_is_a_request_whose_upstream_hung_up() {
     let gateway = Gateway::start().await;
