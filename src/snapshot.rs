@@ -331,7 +331,8 @@ impl Snapshot {
     /// The snapshot in which each counter that has a balance begins a window with it. The window
     /// is the balance's own where it ends with the period's, as after an earlier reset. A counter
     /// that has none keeps its usage, in the window of the anchor's lattice: or its next window
-    /// would begin before this one ends.
+    /// would begin before this one ends. A balance of a window that is not in force yet counts in
+    /// the one that is, under the name of that: its own is the next one's.
     pub(crate) fn balanced(
         &self,
         anchor: Timestamp,
@@ -351,7 +352,9 @@ impl Snapshot {
             let span = if balance.span.end == due.end { balance.span } else { due };
             let last = &self.windows[counter];
             next.windows[counter] = plan.window(last, span, balance.grant, settled);
-            next.windows[counter].name = balance.span.start;
+            if balance.span.start < span.end {
+                next.windows[counter].name = balance.span.start;
+            }
         }
         next
     }

@@ -67,6 +67,7 @@ macro_rules! every_store {
                 a_window_that_never_ends_is_always_open,
                 a_late_posting_leaves_the_last_window_open,
                 totals_of_a_limit_are_all_its_windows,
+                the_total_before_an_instant_is_the_last_that_began_before_it,
                 filters_choose,
                 pages_are_in_the_order_of_ids,
                 uncertain_records_without_a_correction_are_found,

@@ -162,6 +162,17 @@ impl LedgerStore for MemoryLedger {
         Ok(kept.flat_map(BTreeMap::values).cloned().collect())
     }
 
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        let tables = self.tables.lock();
+        let windows = tables.totals.get(&(limit.clone(), dimension));
+        Ok(windows.and_then(|kept| Some(kept.range(..before).next_back()?.1.clone())))
+    }
+
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
         Ok(self.tables.lock().records.get(&id).map(|row| row.stored.clone()))
     }

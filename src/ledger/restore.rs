@@ -4,12 +4,12 @@ use super::builder::StartError;
 use super::grant::set_grants;
 use super::opening::opening_of;
 use super::record::Posting;
-use super::store::{LedgerStore, Total};
+use super::store::{LedgerStore, StoreError, Total};
 use crate::counter::SETTLED_MAX;
 use crate::engine::{CounterState, Engine, LimitState, State};
 use crate::id::LimitId;
 use crate::plan::LimitKind;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::units::Dimension;
 
 /// So many limits are restored at a time.
@@ -33,8 +33,11 @@ pub struct Restored {
 
 /// Sets what the engine's limits have used to what the store has for the windows that are open, and
 /// what is granted to what it has of that; where it has nothing, that stays as the engine has it.
-/// Says also which windows lie
-/// elsewhere than the store has them: their limits were changed since.
+/// Says also which windows lie elsewhere than the store has them: their limits were changed since.
+///
+/// The store's last window is the one in force, but where somebody whose clock is ahead, or was,
+/// has begun a later one. A boundary is the same instant everywhere (L13): what counts here is the
+/// window of this clock, with what the store has of that, and the other one when its time comes.
 pub(crate) fn restore(
     engine: &Engine,
     store: &dyn LedgerStore,
@@ -51,11 +54,18 @@ pub(crate) fn restore(
         moved: Vec::new(),
         known: limits,
         next: 0,
+        group: Vec::new(),
+        ahead: Vec::new(),
         done: Restored { grants, ..Restored::default() },
         error: None,
         progress,
     };
-    store.open_totals(now, &mut |total| restoring.add(total))?;
+    store.open_totals(now, &mut |total| restoring.sort(total))?;
+    restoring.sort_group();
+    for ahead in std::mem::take(&mut restoring.ahead) {
+        let total = restoring.in_force(ahead, store)?;
+        restoring.add(total);
+    }
     restoring.import();
     match restoring.error {
         Some(error) => Err(error),
@@ -69,6 +79,11 @@ struct Restoring<'a> {
     known: Vec<LimitState>,
     /// The place in them of the limit that is likely to be next: totals come in their order.
     next: usize,
+    /// The totals of one limit, as they come.
+    group: Vec<Total>,
+    /// Those of limits of which one is of a window that is not in force here yet, with the anchor
+    /// of each.
+    ahead: Vec<(Timestamp, Total)>,
     /// What is to be imported next.
     document: State,
     /// What it is made of.
@@ -80,6 +95,53 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
+    /// Takes a total, and all of a limit together: its counters are set at once.
+    fn sort(&mut self, total: Total) {
+        if self.group.last().is_some_and(|last| last.limit != total.limit) {
+            self.sort_group();
+        }
+        self.group.push(total);
+    }
+
+    fn sort_group(&mut self) {
+        let mut group = std::mem::take(&mut self.group);
+        // A limit has one lattice: that of its first counter.
+        let anchor = group.first().map_or(Timestamp::UNIX_EPOCH, |total| total.anchor);
+        if group.iter().any(|total| self.window_ahead_of(total, anchor).is_some()) {
+            self.ahead.extend(group.drain(..).map(|total| (anchor, total)));
+        }
+        group.drain(..).for_each(|total| self.add(total));
+        self.group = group;
+    }
+
+    /// The window that is in force here, if that of the total is one that begins after it.
+    fn window_ahead_of(&self, total: &Total, anchor: Timestamp) -> Option<Span> {
+        let now = self.document.exported_at;
+        if total.window.start <= now {
+            return None;
+        }
+        let due = self.engine.window_of(&total.limit, total.dimension, anchor, now)?;
+        // One that a reset began ends with it.
+        (due.end <= total.window.start).then_some(due)
+    }
+
+    /// The total of the window that is in force here, though this may be one that begins after it.
+    fn in_force(
+        &self,
+        (anchor, last): (Timestamp, Total),
+        store: &dyn LedgerStore,
+    ) -> Result<Total, StoreError> {
+        let Some(due) = self.window_ahead_of(&last, anchor) else { return Ok(last) };
+        let before = store.total_before(&last.limit, last.dimension, due.end)?;
+        let now = self.document.exported_at;
+        let counts = |total: &Total| {
+            let is_open = total.window.end > now || total.window.end == Timestamp::MAX;
+            is_open && total.owner == last.owner
+        };
+        let here = before.filter(counts).unwrap_or(Total { window: due, settled: 0, ..last });
+        Ok(Total { anchor, ..here })
+    }
+
     fn add(&mut self, total: Total) {
         self.done.totals += 1;
         let place = self.find(&total.limit);

@@ -134,6 +134,19 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// [`StoreError`].
     fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError>;
 
+    /// The total of a counter whose window began last before an instant, whether it has ended or
+    /// not. `None` if there is none. Reads no other.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError>;
+
     /// A record with its postings. `None` if there is none of that id.
     ///
     /// # Errors
@@ -206,6 +219,15 @@ impl<S: LedgerStore + ?Sized> LedgerStore for Arc<S> {
 
     fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError> {
         (**self).totals(limit)
+    }
+
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        (**self).total_before(limit, dimension, before)
     }
 
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {

@@ -9,7 +9,7 @@ use super::{Postgres, grants, reading, writing};
 use crate::engine::OverrideState;
 use crate::id::{LimitId, OwnerId};
 use crate::ledger::columns::{
-    GRANTING, READING_GRANTS, WRITING, check, check_override, check_top_up, instant,
+    self, GRANTING, READING_GRANTS, WRITING, check, check_override, check_top_up, instant,
 };
 use crate::ledger::{
     Credited, Entry, Filter, Granted, LedgerStore, RecordId, StoreError, Stored, TopUp, Total,
@@ -162,6 +162,28 @@ impl LedgerStore for Postgres {
         self.reading.call(reading::READING_TOTALS, |client| {
             let rows = client.query_typed(&query, &[(&id, Type::TEXT)])?;
             rows.iter().map(|row| reading::total(row, reading::READING_TOTALS)).collect()
+        })
+    }
+
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        let query = format!(
+            "SELECT {} FROM tollkeeper.totals
+            WHERE limit_id = $1 AND dimension = $2 AND window_start < $3
+            ORDER BY window_start DESC LIMIT 1",
+            reading::TOTAL
+        );
+        let (id, before) = (limit.as_str(), instant(before));
+        let dimension = super::rows::small(columns::dimension(dimension));
+        self.reading.call(reading::READING_TOTALS, |client| {
+            let params: [super::rows::Param<'_>; 3] =
+                [(&id, Type::TEXT), (&dimension, Type::INT2), (&before, Type::INT8)];
+            let rows = client.query_typed(&query, &params)?;
+            rows.first().map(|row| reading::total(row, reading::READING_TOTALS)).transpose()
         })
     }
 

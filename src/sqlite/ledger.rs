@@ -113,6 +113,19 @@ impl LedgerStore for Sqlite {
         Ok(totals)
     }
 
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        let (query, mut last) = (total_before_query(), None);
+        let parameters = params![limit.as_str(), columns::dimension(dimension), instant(before)];
+        let reader = self.reader.lock();
+        read_totals(&reader, &query, parameters, &mut |total| last = Some(total))?;
+        Ok(last)
+    }
+
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
         let query = format!("{RECORDS} WHERE id = ?1");
         let mut found = self.read_records(&query, params![id.as_u128().to_be_bytes()])?;
@@ -232,6 +245,14 @@ pub(super) fn open_totals_query() -> String {
     format!(
         "{TOTALS} WHERE standing = 2 AND (window_end > ?1 OR window_end = ?2) \
          ORDER BY limit_id, dimension"
+    )
+}
+
+/// Parameters: 1 limit, 2 dimension, 3 before.
+pub(super) fn total_before_query() -> String {
+    format!(
+        "{TOTALS} WHERE standing > 0 AND limit_id = ?1 AND dimension = ?2 AND window_start < ?3 \
+         ORDER BY window_start DESC LIMIT 1"
     )
 }
 

@@ -169,6 +169,7 @@ fn no_statement_looks_through_all_records_or_windows() {
     let start = Some(Timestamp::from_secs(1));
     for (query, by) in [
         (ledger::open_totals_query(), "windows_last"),
+        (ledger::total_before_query(), "windows_description"),
         (ledger::UNLINK_API_KEY.to_owned(), "records_api_key"),
         (ledger::UNLINK_UPSTREAM.to_owned(), "records_upstream"),
         (ledger::LAST_OF_OWNER.to_owned(), "windows_pair_second"),

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tollkeeper::{
-    Budget, Dimension, Entry, LedgerStore, Outcome, Period, Posting, RateLimit, ResetOutcome, Span,
-    UsageRecord,
+    Budget, Clock, Dimension, Entry, LedgerStore, Outcome, Period, Posting, RateLimit,
+    ResetOutcome, Span, UsageRecord,
 };
 
 use crate::kit::{id, kit, minute, nanos, owner, per};
@@ -86,6 +86,59 @@ fn a_reset_is_remembered() {
     let (outcomes, _settling) = scene.ledger.reset(&id("rate"), None).unwrap();
     assert_eq!(outcomes.len(), 2);
     assert!(scene.ledger.reset(&id("none"), None).is_err());
+}
+
+/// Another process on the same store, whose clock is ahead, has begun the next minute. Who restarts
+/// goes on in the minute of its own clock, with what was used in that.
+#[test]
+fn a_restart_goes_on_in_the_window_of_its_own_clock() {
+    for before in [[0, 0, 0, 0], [60, 6, 1, 60]] {
+        let mut scene = scene();
+        let [money, tokens, requests, _] = before;
+        if requests > 0 {
+            let settling = scene.charge(&usage(100, 30)).settle(&usage(money, tokens));
+            scene.written(settling);
+        }
+        let start = scene.kit.clock.now();
+        scene.kit.advance(minute());
+        let settling = scene.charge(&usage(100, 30)).settle(&usage(5, 5));
+        scene.written(settling);
+
+        scene.kit.clock.set(start.saturating_add(Duration::from_secs(59)));
+        let mut scene = restarted(scene);
+        assert_eq!(scene.memory(), [money + 5, tokens, requests + 1, money + 5]);
+        let settling = scene.charge(&usage(1, 1)).settle(&usage(1, 1));
+        scene.written(settling);
+        let here = i64::try_from(tokens + 1).unwrap();
+        assert_eq!(scene.history("rate", Dimension::Tokens), [here, 5]);
+
+        // Its own minute ends when that one begins, by the same name.
+        scene.kit.advance(Duration::from_secs(1));
+        assert_eq!(scene.memory()[1], 0);
+        let (first, second) = (scene.ledger.reconcile(), scene.ledger.reconcile());
+        assert_eq!((first.unwrap().drifts.len(), second.unwrap().drifts.len()), (1, 1));
+        scene.assert_even([money + 6, 5, requests + 2, money + 6]);
+        let settling = scene.charge(&usage(1, 1)).settle(&usage(0, 1));
+        scene.written(settling);
+        assert_eq!(scene.history("rate", Dimension::Tokens), [here, 6]);
+    }
+}
+
+#[test]
+fn a_reset_by_a_clock_that_is_ahead_stands() {
+    let mut scene = scene();
+    let settling = scene.charge(&usage(100, 30)).settle(&usage(60, 6));
+    scene.written(settling);
+    let start = scene.kit.clock.now();
+    scene.kit.advance(Duration::from_secs(10));
+    let (_, settling) = scene.ledger.reset(&id("rate"), Some(Dimension::Tokens)).unwrap();
+    scene.written(settling);
+    scene.kit.clock.set(start.saturating_add(Duration::from_secs(5)));
+    let mut scene = restarted(scene);
+    assert_eq!(scene.memory(), [60, 0, 1, 60]);
+    let settling = scene.charge(&usage(1, 1)).settle(&usage(1, 1));
+    scene.written(settling);
+    assert_eq!(scene.history("rate", Dimension::Tokens), [6, 1]);
 }
 
 #[test]

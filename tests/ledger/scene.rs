@@ -184,6 +184,15 @@ impl LedgerStore for Faulty {
         self.inner.totals(limit)
     }
 
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        self.inner.total_before(limit, dimension, before)
+    }
+
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
         self.inner.record(id)
     }

@@ -95,6 +95,31 @@ pub fn totals_of_a_limit_are_all_its_windows(place: &mut impl Place) {
     assert_eq!(store.totals(&limit("none")).expect("totals can be read"), []);
 }
 
+pub fn the_total_before_an_instant_is_the_last_that_began_before_it(place: &mut impl Place) {
+    let store = place.store();
+    let tokens = |start, amount| posting("team:t", "t", start, amount);
+    let money = Posting { dimension: Dimension::Money, ..tokens(90, 4) };
+    let other = posting("team:t", "tt", 100, 5);
+    put(store, &[entry(record(1), vec![tokens(60, 1), tokens(180, 3), money, other])]);
+    put(store, &[entry(record(2), vec![tokens(120, 2)])]);
+    let before = |before| {
+        let total = store.total_before(&limit("t"), Dimension::Tokens, before);
+        total.expect("it can be read").map(|total| (total.window.start, total.settled))
+    };
+    assert_eq!(before(at(60)), None);
+    assert_eq!(before(Timestamp::from_nanos(at(60).as_nanos() + 1)), Some((at(60), 1)));
+    assert_eq!(before(at(120)), Some((at(60), 1)));
+    assert_eq!(before(at(180)), Some((at(120), 2)));
+    assert_eq!(before(Timestamp::MAX), Some((at(180), 3)));
+    let whole = store.total_before(&limit("t"), Dimension::Tokens, at(180));
+    let all = store.totals(&limit("t")).expect("totals can be read");
+    assert_eq!(whole.expect("it can be read").as_ref(), all.get(2));
+    let none = store.total_before(&limit("none"), Dimension::Tokens, Timestamp::MAX);
+    assert_eq!(none.expect("it can be read"), None);
+    store.delete(&owner("team:t")).expect("it can be deleted");
+    assert_eq!(before(Timestamp::MAX), None, "as totals");
+}
+
 pub fn filters_choose(place: &mut impl Place) {
     let store = place.store();
     let outcome = |number, outcome| UsageRecord { outcome, ..record(number) };

@@ -322,7 +322,12 @@ impl Auditor {
         match self.memories.get_mut(&home) {
             Some(memory) => memory.reads(standing),
             None => {
-                self.begun.insert(home, self.books.open(now));
+                let end_of = |counter: &Counter, anchor| {
+                    let mut standing = standing.iter().filter(|s| s.usage.limit == counter.0);
+                    standing.next().and_then(|standing| standing.end_of(counter.1, anchor, now))
+                };
+                let begun = self.books.in_force(now, end_of);
+                self.begun.insert(home, begun);
             }
         }
     }

@@ -211,6 +211,15 @@ impl LedgerStore for NodeStore {
         self.look("reading totals", || self.inner.totals(limit))
     }
 
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        self.look("reading totals", || self.inner.total_before(limit, dimension, before))
+    }
+
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
         self.look("reading a record", || self.inner.record(id))
     }

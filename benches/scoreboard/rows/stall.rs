@@ -133,6 +133,15 @@ impl LedgerStore for Door {
         self.memory.totals(limit)
     }
 
+    fn total_before(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        before: Timestamp,
+    ) -> Result<Option<Total>, StoreError> {
+        self.memory.total_before(limit, dimension, before)
+    }
+
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {
         self.memory.record(id)
     }

@@ -182,11 +182,32 @@ impl Books {
         Some((*start, sum))
     }
 
-    /// The last windows that are open.
-    pub fn open(&self, now: Timestamp) -> BTreeMap<Counter, Timestamp> {
-        let last = self.sums.keys().filter_map(|counter| Some((counter, self.last(counter)?)));
-        let open = last.filter(|(_, (_, sum))| sum.end > now || sum.end == Timestamp::MAX);
-        open.map(|(counter, (start, _))| (counter.clone(), start)).collect()
+    /// What is in a window of a counter.
+    pub fn sum(&self, counter: &Counter, start: Timestamp) -> Option<&Sum> {
+        self.sums.get(counter)?.get(&start)
+    }
+
+    /// The windows that are open and in force at this instant: the last ones, unless somebody whose
+    /// clock is ahead has begun those after them. `end_of` a counter is where its window ends that
+    /// this instant is in, by the anchor of its limit's first counter.
+    pub fn in_force(
+        &self,
+        now: Timestamp,
+        end_of: impl Fn(&Counter, Timestamp) -> Option<Timestamp>,
+    ) -> BTreeMap<Counter, Timestamp> {
+        let is_open = |sum: &&Sum| sum.end > now || sum.end == Timestamp::MAX;
+        let each = self.sums.iter().filter_map(|(counter, windows)| {
+            let last = windows.last_key_value().filter(|(_, sum)| is_open(sum))?;
+            let lasts = Dimension::ALL.iter().filter_map(|d| self.last(&(counter.0.clone(), *d)));
+            let first = lasts.map(|(_, sum)| sum).find(is_open)?;
+            let end = end_of(counter, first.anchor);
+            let (start, sum) = match end.filter(|end| last.0 > &now && last.0 >= end) {
+                None => last,
+                Some(end) => windows.range(..end).next_back()?,
+            };
+            (is_open(&sum) && sum.owner == last.1.owner).then(|| (counter.clone(), *start))
+        });
+        each.collect()
     }
 
     /// Whose limits anything is counted on. A window that a reset began just before it was heard

@@ -25,6 +25,27 @@ pub struct Standing {
     pub anchor: Timestamp,
 }
 
+impl Standing {
+    /// Where the window of a counter ends that an instant is in, if windows of the length of the
+    /// one in force lie by this anchor.
+    pub fn end_of(
+        &self,
+        dimension: Dimension,
+        anchor: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let Span { start, end } = self.usage.counter(dimension)?.window;
+        let nanos = |at: Timestamp| i128::from(at.as_nanos());
+        let length = nanos(end) - nanos(start);
+        if end == Timestamp::MAX || length == i128::try_from(DAY.as_nanos()).ok()? {
+            return Some(end);
+        }
+        // Before the first window there is none.
+        let passed = ((nanos(now) - nanos(anchor)) / length).max(0);
+        u64::try_from(nanos(anchor) + (passed + 1) * length).ok().map(Timestamp::from_nanos)
+    }
+}
+
 /// How all limits of an engine stand, in the order of their ids.
 pub fn standing(engine: &Engine) -> Vec<Standing> {
     let mut limits: Vec<LimitUsage> = engine.usage_all().collect();

@@ -143,10 +143,9 @@ impl Memory {
         for Standing { usage, .. } in limits {
             for counter in &usage.counters {
                 let key = (usage.limit.clone(), counter.dimension);
-                let last = books.last(&key).filter(|(_, sum)| sum.owner == usage.owner);
-                let Some((start, sum)) = last.filter(|(s, _)| begun.get(&key) == Some(s)) else {
-                    continue;
-                };
+                let Some(&start) = begun.get(&key) else { continue };
+                let sum = books.sum(&key, start).filter(|sum| sum.owner == usage.owner);
+                let Some(sum) = sum else { continue };
                 let name = |generation| (usage.limit.clone(), counter.dimension, generation);
                 if sum.end <= now && sum.end != Timestamp::MAX {
                     // It has ended while the store was told of others.
