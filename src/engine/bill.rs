@@ -314,22 +314,6 @@ impl Engine {
         })
     }
 
-    /// The window at this instant of a counter whose lattice has this anchor. `None` if there is no
-    /// such counter.
-    pub(crate) fn window_of(
-        &self,
-        limit: &LimitId,
-        dimension: Dimension,
-        anchor: Timestamp,
-        now: Timestamp,
-    ) -> Option<Span> {
-        let entry = self.shared.store.limit(limit.as_str())?;
-        let snapshot = entry.snapshot();
-        let mut plans = snapshot.plan.counters.iter().flatten();
-        let plan = plans.find(|plan| plan.dimension == dimension)?;
-        Some(plan.period.window_at(anchor, now))
-    }
-
     /// Changes what is booked on one counter in the window of this name, up or down. False if that
     /// window is not in force. It does not go below zero.
     pub(crate) fn adjust(

@@ -101,6 +101,23 @@ impl Engine {
         let now = self.now();
         self.shared.store.limits().into_iter().map(move |entry| reading(&entry, now))
     }
+
+    /// The window at this instant of a counter whose lattice has this anchor. `None` if there is no
+    /// such counter.
+    #[cfg(feature = "ledger")]
+    pub(crate) fn window_of(
+        &self,
+        limit: &LimitId,
+        dimension: Dimension,
+        anchor: Timestamp,
+        now: Timestamp,
+    ) -> Option<Span> {
+        let entry = self.shared.store.limit(limit.as_str())?;
+        let snapshot = entry.snapshot();
+        let mut plans = snapshot.plan.counters.iter().flatten();
+        let plan = plans.find(|plan| plan.dimension == dimension)?;
+        Some(plan.period.window_at(anchor, now))
+    }
 }
 
 pub(crate) fn reading(entry: &Entry, now: Timestamp) -> LimitUsage {
