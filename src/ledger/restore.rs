@@ -55,15 +55,20 @@ pub(crate) fn restore(
         known: limits,
         next: 0,
         group: Vec::new(),
-        ahead: Vec::new(),
+        aside: Vec::new(),
         done: Restored { grants, ..Restored::default() },
         error: None,
         progress,
     };
     store.open_totals(now, &mut |total| restoring.sort(total))?;
     restoring.sort_group();
-    for ahead in std::mem::take(&mut restoring.ahead) {
-        let total = restoring.in_force(ahead, store)?;
+    restoring.import();
+    for aside in std::mem::take(&mut restoring.aside) {
+        let total = restoring.in_force(aside, store)?;
+        // Limit by limit: windows end while the store reads.
+        if restoring.totals.last().is_some_and(|last| last.limit != total.limit) {
+            restoring.import();
+        }
         restoring.add(total);
     }
     restoring.import();
@@ -71,6 +76,15 @@ pub(crate) fn restore(
         Some(error) => Err(error),
         None => Ok((restoring.done, restoring.moved)),
     }
+}
+
+/// The last total of a counter, until it is known what counts here.
+struct Aside {
+    last: Total,
+    /// That of its limit.
+    anchor: Timestamp,
+    /// The window that is in force here, if it is not that of the total.
+    due: Option<Span>,
 }
 
 struct Restoring<'a> {
@@ -81,9 +95,8 @@ struct Restoring<'a> {
     next: usize,
     /// The totals of one limit, as they come.
     group: Vec<Total>,
-    /// Those of limits of which one is of a window that is not in force here yet, with the anchor
-    /// of each.
-    ahead: Vec<(Timestamp, Total)>,
+    /// Those of limits of which one is of a window that is not in force here yet.
+    aside: Vec<Aside>,
     /// What is to be imported next.
     document: State,
     /// What it is made of.
@@ -107,39 +120,53 @@ impl Restoring<'_> {
         let mut group = std::mem::take(&mut self.group);
         // A limit has one lattice: that of its first counter.
         let anchor = group.first().map_or(Timestamp::UNIX_EPOCH, |total| total.anchor);
-        if group.iter().any(|total| self.window_ahead_of(total, anchor).is_some()) {
-            self.ahead.extend(group.drain(..).map(|total| (anchor, total)));
+        if group.iter().any(|total| self.window_before(total, anchor).is_some()) {
+            let sorted = group.drain(..).map(|last| {
+                let due = self.window_before(&last, anchor);
+                Aside { last, anchor, due }
+            });
+            self.aside.extend(sorted.collect::<Vec<_>>());
         }
         group.drain(..).for_each(|total| self.add(total));
         self.group = group;
     }
 
     /// The window that is in force here, if that of the total is one that begins after it.
-    fn window_ahead_of(&self, total: &Total, anchor: Timestamp) -> Option<Span> {
-        let now = self.document.exported_at;
-        if total.window.start <= now {
+    fn window_before(&self, total: &Total, anchor: Timestamp) -> Option<Span> {
+        if total.window.start <= self.document.exported_at {
             return None;
         }
-        let due = self.engine.window_of(&total.limit, total.dimension, anchor, now)?;
+        let (limit, now) = (&total.limit, self.engine.now());
+        let due = self.engine.window_of(limit, total.dimension, anchor, now)?;
         // One that a reset began ends with it.
         (due.end <= total.window.start).then_some(due)
     }
 
-    /// The total of the window that is in force here, though this may be one that begins after it.
+    /// The total of the window that is in force here.
     fn in_force(
         &self,
-        (anchor, last): (Timestamp, Total),
+        Aside { last, anchor, due }: Aside,
         store: &dyn LedgerStore,
     ) -> Result<Total, StoreError> {
-        let Some(due) = self.window_ahead_of(&last, anchor) else { return Ok(last) };
-        let before = store.total_before(&last.limit, last.dimension, due.end)?;
-        let now = self.document.exported_at;
-        let counts = |total: &Total| {
-            let is_open = total.window.end > now || total.window.end == Timestamp::MAX;
-            is_open && total.owner == last.owner
-        };
-        let here = before.filter(counts).unwrap_or(Total { window: due, settled: 0, ..last });
-        Ok(Total { anchor, ..here })
+        let Some(mut due) = due else { return Ok(last) };
+        loop {
+            let before = store.total_before(&last.limit, last.dimension, due.end)?;
+            // Time passes while the store reads.
+            match self.window_before(&last, anchor) {
+                None => return Ok(last),
+                Some(again) if again.end != due.end => due = again,
+                Some(_) => {
+                    let now = self.engine.now();
+                    let counts = |total: &Total| {
+                        let is_open = total.window.end > now || total.window.end == Timestamp::MAX;
+                        is_open && total.owner == last.owner
+                    };
+                    let here = before.filter(counts);
+                    let here = here.unwrap_or(Total { window: due, settled: 0, ..last });
+                    return Ok(Total { anchor, ..here });
+                }
+            }
+        }
     }
 
     fn add(&mut self, total: Total) {

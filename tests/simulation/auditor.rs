@@ -36,7 +36,7 @@ mod memory;
 pub use books::Books;
 pub use inside::InsideBook;
 pub use keys::KeyBook;
-pub use memory::{Ends, Memory, Standing, standing};
+pub use memory::{Begun, Ends, Memory, Standing, standing};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ pub struct Auditor {
     pub inside: InsideBook,
     memories: BTreeMap<Home, Memory>,
     /// What the nodes begin with that are starting.
-    begun: BTreeMap<Home, BTreeMap<Counter, Timestamp>>,
+    begun: BTreeMap<Home, Begun>,
     /// What the store really did, by attempt.
     written: BTreeMap<u64, Written>,
     tried: BTreeSet<u64>,
@@ -147,7 +147,7 @@ impl Auditor {
         standing: &[Standing],
         now: Timestamp,
     ) -> Checked {
-        let begun = self.begun.remove(&home).unwrap_or_default();
+        let begun = self.begun.remove(&home).map(|begun| begun.windows).unwrap_or_default();
         let mut memory = Memory::restored((&self.books, &begun), standing, now);
         specs.iter().for_each(|spec| memory.ruled(spec));
         self.memories.insert(home, memory);
@@ -318,17 +318,21 @@ impl Auditor {
     }
 
     /// A node reads totals: it begins with those that are open, or these are its limits.
-    pub fn reads(&mut self, home: Home, standing: Vec<Standing>, now: Timestamp) {
+    pub fn reads(&mut self, home: Home, standing: Vec<Standing>, asked: Timestamp, now: Timestamp) {
         match self.memories.get_mut(&home) {
             Some(memory) => memory.reads(standing),
             None => {
-                let end_of = |counter: &Counter, anchor| {
-                    let mut standing = standing.iter().filter(|s| s.usage.limit == counter.0);
-                    standing.next().and_then(|standing| standing.end_of(counter.1, anchor, now))
-                };
-                let begun = self.books.in_force(now, end_of);
+                let mut begun = Begun { standing, asked, windows: BTreeMap::new() };
+                self.books.counters().for_each(|counter| begun.reads(counter, &self.books, now));
                 self.begun.insert(home, begun);
             }
+        }
+    }
+
+    /// A node that begins reads what is in a window before the last.
+    pub fn reads_before(&mut self, home: Home, counter: &Counter, now: Timestamp) {
+        if let Some(begun) = self.begun.get_mut(&home) {
+            begun.reads(counter, &self.books, now);
         }
     }
 

@@ -200,7 +200,7 @@ impl LedgerStore for NodeStore {
         let standing = standing(&self.engine);
         self.look("reading totals", || {
             self.hub.audit(|auditor| {
-                auditor.reads(self.home, standing, self.engine.now());
+                auditor.reads(self.home, standing, now, self.engine.now());
                 Ok(())
             });
             self.inner.open_totals(now, each)
@@ -217,7 +217,14 @@ impl LedgerStore for NodeStore {
         dimension: Dimension,
         before: Timestamp,
     ) -> Result<Option<Total>, StoreError> {
-        self.look("reading totals", || self.inner.total_before(limit, dimension, before))
+        self.look("reading totals", || {
+            let counter = (limit.clone(), dimension);
+            self.hub.audit(|auditor| {
+                auditor.reads_before(self.home, &counter, self.engine.now());
+                Ok(())
+            });
+            self.inner.total_before(limit, dimension, before)
+        })
     }
 
     fn record(&self, id: RecordId) -> Result<Option<Stored>, StoreError> {

@@ -187,27 +187,29 @@ impl Books {
         self.sums.get(counter)?.get(&start)
     }
 
-    /// The windows that are open and in force at this instant: the last ones, unless somebody whose
-    /// clock is ahead has begun those after them. `end_of` a counter is where its window ends that
-    /// this instant is in, by the anchor of its limit's first counter.
+    /// The window of a counter that is in force at this instant, for who asked at the other one for
+    /// those that are open: the last, unless somebody whose clock is ahead has begun the one after
+    /// it. `end_of` an anchor is where the window ends that the instant is in; the anchor is that
+    /// of the limit's first counter.
     pub fn in_force(
         &self,
-        now: Timestamp,
-        end_of: impl Fn(&Counter, Timestamp) -> Option<Timestamp>,
-    ) -> BTreeMap<Counter, Timestamp> {
-        let is_open = |sum: &&Sum| sum.end > now || sum.end == Timestamp::MAX;
-        let each = self.sums.iter().filter_map(|(counter, windows)| {
-            let last = windows.last_key_value().filter(|(_, sum)| is_open(sum))?;
-            let lasts = Dimension::ALL.iter().filter_map(|d| self.last(&(counter.0.clone(), *d)));
-            let first = lasts.map(|(_, sum)| sum).find(is_open)?;
-            let end = end_of(counter, first.anchor);
-            let (start, sum) = match end.filter(|end| last.0 > &now && last.0 >= end) {
-                None => last,
-                Some(end) => windows.range(..end).next_back()?,
-            };
-            (is_open(&sum) && sum.owner == last.1.owner).then(|| (counter.clone(), *start))
-        });
-        each.collect()
+        counter: &Counter,
+        (asked, now): (Timestamp, Timestamp),
+        end_of: impl Fn(Timestamp) -> Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let is_open = |sum: &Sum, at| sum.end > at || sum.end == Timestamp::MAX;
+        let both = asked.max(now);
+        let (last, sum) = self.last(counter).filter(|(_, sum)| is_open(sum, both))?;
+        let lasts = Dimension::ALL.iter().filter_map(|d| self.last(&(counter.0.clone(), *d)));
+        let first = lasts.map(|(_, sum)| sum).find(|sum| is_open(sum, asked))?;
+        let end = end_of(first.anchor).filter(|end| last > now && last >= *end);
+        let Some(end) = end else { return Some(last) };
+        let (start, before) = self.sums.get(counter)?.range(..end).next_back()?;
+        (is_open(before, now) && before.owner == sum.owner).then_some(*start)
+    }
+
+    pub fn counters(&self) -> impl Iterator<Item = &Counter> {
+        self.sums.keys()
     }
 
     /// Whose limits anything is counted on. A window that a reset began just before it was heard

@@ -35,14 +35,37 @@ impl Standing {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let Span { start, end } = self.usage.counter(dimension)?.window;
-        let nanos = |at: Timestamp| i128::from(at.as_nanos());
-        let length = nanos(end) - nanos(start);
-        if end == Timestamp::MAX || length == i128::try_from(DAY.as_nanos()).ok()? {
+        if end == Timestamp::MAX {
             return Some(end);
         }
-        // Before the first window there is none.
-        let passed = ((nanos(now) - nanos(anchor)) / length).max(0);
-        u64::try_from(nanos(anchor) + (passed + 1) * length).ok().map(Timestamp::from_nanos)
+        let nanos = |at: Timestamp| i128::from(at.as_nanos());
+        let length = nanos(end) - nanos(start);
+        let is_day = length == i128::try_from(DAY.as_nanos()).ok()?;
+        let first = if is_day { 0 } else { nanos(anchor) };
+        // Before the anchor there is no window.
+        let passed = (nanos(now.max(anchor)) - first) / length;
+        u64::try_from(first + (passed + 1) * length).ok().map(Timestamp::from_nanos)
+    }
+}
+
+/// What a node begins with.
+pub struct Begun {
+    /// How its limits stood before.
+    pub standing: Vec<Standing>,
+    /// When it asked for the windows that are open.
+    pub asked: Timestamp,
+    pub windows: BTreeMap<Counter, Timestamp>,
+}
+
+impl Begun {
+    /// It reads what is in a counter's window that is in force at this instant.
+    pub fn reads(&mut self, counter: &Counter, books: &Books, now: Timestamp) {
+        let standing = self.standing.iter().find(|standing| standing.usage.limit == counter.0);
+        let end_of = |anchor| standing.and_then(|s| s.end_of(counter.1, anchor, now));
+        match books.in_force(counter, (self.asked, now), end_of) {
+            Some(start) => self.windows.insert(counter.clone(), start),
+            None => self.windows.remove(counter),
+        };
     }
 }
 

@@ -10,7 +10,7 @@ use tollkeeper::{
 #[path = "comparing.rs"]
 mod comparing;
 
-pub use comparing::{Standing, standing};
+pub use comparing::{Begun, Standing, standing};
 
 use super::books::{Books, keeps};
 use super::grants::{Grant, check_limit};
@@ -147,15 +147,13 @@ impl Memory {
                 let sum = books.sum(&key, start).filter(|sum| sum.owner == usage.owner);
                 let Some(sum) = sum else { continue };
                 let name = |generation| (usage.limit.clone(), counter.dimension, generation);
-                if sum.end <= now && sum.end != Timestamp::MAX {
-                    // It has ended while the store was told of others.
-                    memory.names.insert(name(counter.generation - 1), start);
-                    continue;
-                }
+                // One that has ended while the store was told of others is in force again if the
+                // clock steps back before anybody has begun the next.
+                let has_ended = sum.end <= now && sum.end != Timestamp::MAX;
+                memory.names.insert(name(counter.generation - u64::from(has_ended)), start);
                 let settled = sum.settled.max(0);
                 memory.booked.entry(key.clone()).or_default().insert(start, settled);
                 memory.ceilings.entry((key, start)).or_default().beyond += settled;
-                memory.names.insert(name(counter.generation), start);
             }
         }
         memory
