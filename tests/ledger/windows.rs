@@ -78,3 +78,32 @@ fn what_was_recorded_after_the_fact_stays_in_the_window_of_its_bill() {
     assert_eq!(scene.history("rate", TOKENS), [30]);
     scene.assert_even([100, 0, 1, 100]);
 }
+
+/// What is imported of a window that has not begun here yet counts in the one that has, and is
+/// charged as that.
+#[test]
+fn an_import_of_a_window_to_come_counts_in_the_one_in_force() {
+    let mut scene = scene();
+    let mut document = scene.kit.engine.export();
+    let rate = document.limits.iter_mut().find(|limit| limit.limit == id("rate")).unwrap();
+    let tokens = rate.counters.iter_mut().find(|counter| counter.dimension == TOKENS).unwrap();
+    let here = tokens.start;
+    (tokens.start, tokens.end, tokens.settled) = (tokens.end, tokens.end + minute(), 5);
+    assert_eq!(scene.kit.engine.import(&document).unwrap().restored, 4);
+    assert_eq!(scene.memory()[1], 5);
+    for expected in [1, 2] {
+        let settling = scene.charge(&usage(0, 1)).settle(&usage(0, 1));
+        scene.written(settling);
+        let totals = scene.ledger.totals(&id("rate")).unwrap();
+        let windows = totals.iter().filter(|total| total.dimension == TOKENS);
+        let windows: Vec<_> = windows.map(|total| total.window).collect();
+        assert_eq!(windows.len(), expected);
+        let window = windows[expected - 1];
+        assert!(window.start < window.end, "{window:?}");
+        // The next begins where its lattice says, not a little later.
+        let lattice = here + minute() * u32::try_from(expected - 1).unwrap();
+        assert_eq!(window.end, lattice + minute());
+        assert!(expected == 1 || window.start == lattice, "{window:?}");
+        scene.kit.advance(minute());
+    }
+}
