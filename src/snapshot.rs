@@ -352,9 +352,8 @@ impl Snapshot {
             let span = if balance.span.end == due.end { balance.span } else { due };
             let last = &self.windows[counter];
             next.windows[counter] = plan.window(last, span, balance.grant, settled);
-            if balance.span.start < span.end {
-                next.windows[counter].name = balance.span.start;
-            }
+            let is_here = balance.span.start < span.end;
+            next.windows[counter].name = if is_here { balance.span.start } else { span.start };
         }
         next
     }

@@ -27,7 +27,7 @@ mod told;
 mod turn;
 
 #[cfg(feature = "http")]
-pub(crate) use report::{Decided, Ended, Met, NO_OPERATION, decided, ended, keyed};
+pub(crate) use report::{Decided, Ended, Met, NO_OPERATION, broke_off, decided, ended, keyed};
 #[cfg(feature = "http")]
 pub(crate) use stopwatch::{Phase, Stopwatch};
 #[cfg(any(feature = "metrics", feature = "tracing"))]

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::meter::{End, Meter};
 use super::relay::{BoxError, Relayed};
+use crate::telemetry;
 
 type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
@@ -102,10 +103,12 @@ where
     /// # Errors
     ///
     /// What has become of it, if it broke off before any of it had come.
-    pub(super) async fn begun(mut self) -> Result<Self, Option<End>> {
+    pub(super) async fn begun(mut self, operation: &'static str) -> Result<Self, Option<End>> {
         if let Form::Metered { metered } = &mut self.form
             && !poll_fn(|context| metered.as_mut().poll_begun(context)).await
         {
+            let error = metered.as_mut().project().held.take().flatten().and_then(Result::err);
+            telemetry::broke_off(operation, error.as_deref());
             return Err(self.end());
         }
         Ok(self)
@@ -124,8 +127,7 @@ where
             *held = Some(ready!(poll_read(body, meter, context)));
         }
         ready!(meter.poll_booked(context));
-        let broke = matches!(held, Some(None | Some(Err(_)))) && !meter.has_all();
-        Poll::Ready(!broke)
+        Poll::Ready(!matches!(held, Some(None | Some(Err(_)))))
     }
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Next> {
@@ -202,7 +204,7 @@ where
                 meter.read(bytes);
             }
             if body.is_end_stream() || meter.has_all() {
-                meter.ended();
+                meter.closed();
             }
         }
         Some(Err(_)) => meter.broke(),

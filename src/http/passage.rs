@@ -125,7 +125,7 @@ impl Passage {
             Some(Upstream::Unknown) => Meter::unknown(fare, parts.status, self.booth.at_once),
             None => self.meter(fare, &parts, &body),
         };
-        Ok(match AnswerBody::metered(body, meter).begun().await {
+        Ok(match AnswerBody::metered(body, meter).begun(self.asked.operation).await {
             Ok(body) => Response::from_parts(parts, body),
             // Nothing has gone out yet: the client is told, in place of a connection that closes.
             Err(end) => {

@@ -116,11 +116,11 @@ impl Ledger {
     /// counter. Meanwhile nothing else is written: receipts wait, decisions and settling do not.
     ///
     /// Between calls of one process nothing differs, unless something was booked past the ledger
-    /// ([`Engine::bump`](crate::Engine::bump)). On a store that several processes share this is how
-    /// each of them learns what the others have spent and granted, and where they have reset a
-    /// window: call it every few seconds, and the limits of all of them together are passed by no
-    /// more than what they admit between two calls. While the store is in trouble it does not
-    /// compare: then [`Reconciled::quiet`] is false.
+    /// ([`Engine::bump`](crate::Engine::bump)), or its clock has been ahead before a restart. On a
+    /// store that several processes share this is how each of them learns what the others have
+    /// spent and granted, and where they have reset a window: call it every few seconds, and the
+    /// limits of all of them together are passed by no more than what they admit between two calls.
+    /// While the store is in trouble it does not compare: then [`Reconciled::quiet`] is false.
     ///
     /// # Several processes
     ///

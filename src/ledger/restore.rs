@@ -1,5 +1,7 @@
 //! What a ledger begins with: what is granted, and the totals of the windows that are open.
 
+use std::vec::Drain;
+
 use super::builder::StartError;
 use super::grant::set_grants;
 use super::opening::opening_of;
@@ -7,6 +9,7 @@ use super::record::Posting;
 use super::store::{LedgerStore, StoreError, Total};
 use crate::counter::SETTLED_MAX;
 use crate::engine::{CounterState, Engine, LimitState, State};
+use crate::gate::over;
 use crate::id::LimitId;
 use crate::plan::LimitKind;
 use crate::time::{Span, Timestamp};
@@ -37,7 +40,8 @@ pub struct Restored {
 ///
 /// The store's last window is the one in force, but where somebody whose clock is ahead, or was,
 /// has begun a later one. A boundary is the same instant everywhere (L13): what counts here is the
-/// window of this clock, with what the store has of that, and the other one when its time comes.
+/// window of this clock, with what the store has of that. The later one begins here when its time
+/// comes, and reconciling brings what the store has of it by then.
 pub(crate) fn restore(
     engine: &Engine,
     store: &dyn LedgerStore,
@@ -55,36 +59,26 @@ pub(crate) fn restore(
         known: limits,
         next: 0,
         group: Vec::new(),
-        aside: Vec::new(),
+        ahead: Vec::new(),
         done: Restored { grants, ..Restored::default() },
         error: None,
         progress,
     };
-    store.open_totals(now, &mut |total| restoring.sort(total))?;
-    restoring.sort_group();
+    store.open_totals(now, &mut |total| restoring.take(total))?;
+    restoring.end_limit();
     restoring.import();
-    for aside in std::mem::take(&mut restoring.aside) {
-        let total = restoring.in_force(aside, store)?;
-        // Limit by limit: windows end while the store reads.
-        if restoring.totals.last().is_some_and(|last| last.limit != total.limit) {
-            restoring.import();
+    for lasts in std::mem::take(&mut restoring.ahead) {
+        if restoring.error.is_none() {
+            let mut here = restoring.in_force(&lasts, store)?;
+            // At once: windows end while the store reads what is next.
+            restoring.add(anchor_of(&lasts), here.drain(..));
+            restoring.set();
         }
-        restoring.add(total);
     }
-    restoring.import();
     match restoring.error {
         Some(error) => Err(error),
         None => Ok((restoring.done, restoring.moved)),
     }
-}
-
-/// The last total of a counter, until it is known what counts here.
-struct Aside {
-    last: Total,
-    /// That of its limit.
-    anchor: Timestamp,
-    /// The window that is in force here, if it is not that of the total.
-    due: Option<Span>,
 }
 
 struct Restoring<'a> {
@@ -93,10 +87,10 @@ struct Restoring<'a> {
     known: Vec<LimitState>,
     /// The place in them of the limit that is likely to be next: totals come in their order.
     next: usize,
-    /// The totals of one limit, as they come.
+    /// The last totals of one limit, as they come.
     group: Vec<Total>,
     /// Those of limits of which one is of a window that is not in force here yet.
-    aside: Vec<Aside>,
+    ahead: Vec<Vec<Total>>,
     /// What is to be imported next.
     document: State,
     /// What it is made of.
@@ -107,110 +101,101 @@ struct Restoring<'a> {
     progress: &'a mut dyn FnMut(u64),
 }
 
+/// The anchor of the limit that these are the totals of. It has one lattice: that of its first
+/// counter.
+fn anchor_of(totals: &[Total]) -> Timestamp {
+    totals.first().map_or(Timestamp::UNIX_EPOCH, |total| total.anchor)
+}
+
 impl Restoring<'_> {
-    /// Takes a total, and all of a limit together: its counters are set at once.
-    fn sort(&mut self, total: Total) {
+    /// Takes the next total. Those of a limit come one after the other, and are set together.
+    fn take(&mut self, total: Total) {
+        self.done.totals += 1;
+        let known = self.find(&total.limit).map(|place| &self.known[place]);
+        let is_its =
+            |known: &LimitState| known.owner == total.owner && counts(known.kind, total.dimension);
+        if !known.is_some_and(is_its) {
+            self.done.unknown += 1;
+            return;
+        }
         if self.group.last().is_some_and(|last| last.limit != total.limit) {
-            self.sort_group();
+            self.end_limit();
         }
         self.group.push(total);
     }
 
-    fn sort_group(&mut self) {
+    fn end_limit(&mut self) {
         let mut group = std::mem::take(&mut self.group);
-        // A limit has one lattice: that of its first counter.
-        let anchor = group.first().map_or(Timestamp::UNIX_EPOCH, |total| total.anchor);
-        if group.iter().any(|total| self.window_before(total, anchor).is_some()) {
-            let sorted = group.drain(..).map(|last| {
-                let due = self.window_before(&last, anchor);
-                Aside { last, anchor, due }
-            });
-            self.aside.extend(sorted.collect::<Vec<_>>());
+        let (anchor, now) = (anchor_of(&group), self.engine.now());
+        if group.iter().any(|last| self.earlier(last, anchor, now).is_some()) {
+            self.ahead.push(group);
+        } else {
+            self.add(anchor, group.drain(..));
+            self.group = group;
         }
-        group.drain(..).for_each(|total| self.add(total));
-        self.group = group;
     }
 
-    /// The window that is in force here, if that of the total is one that begins after it.
-    fn window_before(&self, total: &Total, anchor: Timestamp) -> Option<Span> {
-        if total.window.start <= self.document.exported_at {
+    /// The window that is in force here, if it is an earlier one than that of the total.
+    fn earlier(&self, last: &Total, anchor: Timestamp, now: Timestamp) -> Option<Span> {
+        if last.window.start <= now {
             return None;
         }
-        let (limit, now) = (&total.limit, self.engine.now());
-        let due = self.engine.window_of(limit, total.dimension, anchor, now)?;
+        let here = self.engine.window_of(&last.limit, last.dimension, anchor, now)?;
         // One that a reset began ends with it.
-        (due.end <= total.window.start).then_some(due)
+        (here.end <= last.window.start).then_some(here)
     }
 
-    /// The total of the window that is in force here.
-    fn in_force(
-        &self,
-        Aside { last, anchor, due }: Aside,
-        store: &dyn LedgerStore,
-    ) -> Result<Total, StoreError> {
-        let Some(mut due) = due else { return Ok(last) };
+    /// The totals of the windows that are in force here, in place of these, of one limit.
+    fn in_force(&self, lasts: &[Total], store: &dyn LedgerStore) -> Result<Vec<Total>, StoreError> {
+        let anchor = anchor_of(lasts);
         loop {
-            let before = store.total_before(&last.limit, last.dimension, due.end)?;
-            // Time passes while the store reads.
-            match self.window_before(&last, anchor) {
-                None => return Ok(last),
-                Some(again) if again.end != due.end => due = again,
-                Some(_) => {
-                    let now = self.engine.now();
-                    let counts = |total: &Total| {
-                        let is_open = total.window.end > now || total.window.end == Timestamp::MAX;
-                        is_open && total.owner == last.owner
-                    };
-                    let here = before.filter(counts);
-                    let here = here.unwrap_or(Total { window: due, settled: 0, ..last });
-                    return Ok(Total { anchor, ..here });
-                }
+            let now = self.engine.now();
+            let mut here = Vec::new();
+            for last in lasts {
+                let Some(window) = self.earlier(last, anchor, now) else {
+                    here.push(last.clone());
+                    continue;
+                };
+                let before = store.total_before(&last.limit, last.dimension, window.end)?;
+                let counts =
+                    |total: &Total| !over(total.window.end, now) && total.owner == last.owner;
+                let nothing = || Total { window, settled: 0, ..last.clone() };
+                here.push(before.filter(counts).unwrap_or_else(nothing));
+            }
+            // Windows end while the store reads, at the latest all before the last one.
+            let then = self.engine.now();
+            let stays = |last| self.earlier(last, anchor, now) == self.earlier(last, anchor, then);
+            if lasts.iter().all(stays) {
+                return Ok(here);
             }
         }
     }
 
-    fn add(&mut self, total: Total) {
-        self.done.totals += 1;
-        let place = self.find(&total.limit);
-        let known = place
-            .map(|place| &self.known[place])
-            .filter(|known| known.owner == total.owner && counts(known.kind, total.dimension));
-        let limits = &self.document.limits;
-        let Some(known) = known else {
-            self.done.unknown += 1;
-            return;
-        };
-        let counted = counted(total.settled);
-        self.done.out_of_range += u64::from(i64::try_from(counted) != Ok(total.settled));
-        let mut now = known.counters.iter().filter(|now| now.dimension == total.dimension);
-        let now = now.next();
-        let counter = CounterState {
-            dimension: total.dimension,
-            start: total.window.start,
-            end: total.window.end,
-            settled: counted,
-            credit: now.map_or(0, |now| now.credit),
-            instead: now.and_then(|now| now.instead),
-        };
-        // The counters of a limit come one after the other.
-        if limits.last().is_some_and(|last| last.limit == total.limit) {
-            let last = self.document.limits.last_mut();
-            last.into_iter().for_each(|last| last.counters.push(counter.clone()));
-            self.totals.push(total);
-            return;
-        }
-        let limit = LimitState {
-            limit: total.limit.clone(),
-            owner: total.owner.clone(),
-            kind: known.kind,
-            anchor: total.anchor,
-            counters: vec![counter],
-        };
-        if limits.len() >= CHUNK {
+    /// Adds a limit to what is to be imported.
+    fn add(&mut self, anchor: Timestamp, totals: Drain<'_, Total>) {
+        let Some(first) = totals.as_slice().first() else { return };
+        let Some(place) = self.find(&first.limit) else { return };
+        if self.document.limits.len() >= CHUNK {
             self.import();
         }
+        let known = &self.known[place];
+        let mut limit = LimitState { anchor, counters: Vec::new(), ..known.clone() };
+        for total in totals {
+            let counted = counted(total.settled);
+            self.done.out_of_range += u64::from(i64::try_from(counted) != Ok(total.settled));
+            let mut now = known.counters.iter().filter(|now| now.dimension == total.dimension);
+            let now = now.next();
+            limit.counters.push(CounterState {
+                dimension: total.dimension,
+                start: total.window.start,
+                end: total.window.end,
+                settled: counted,
+                credit: now.map_or(0, |now| now.credit),
+                instead: now.and_then(|now| now.instead),
+            });
+            self.totals.push(total);
+        }
         self.document.limits.push(limit);
-        self.totals.push(total);
     }
 
     /// The place of a limit among those of the engine.
@@ -224,6 +209,11 @@ impl Restoring<'_> {
     }
 
     fn import(&mut self) {
+        self.set();
+        (self.progress)(self.done.totals);
+    }
+
+    fn set(&mut self) {
         if self.error.is_none() {
             let imported = self.engine.import(&self.document);
             let others = imported.and_then(|imported| {
@@ -235,7 +225,6 @@ impl Restoring<'_> {
         self.document.limits.clear();
         let moved = self.totals.drain(..).filter_map(|total| opening_of(self.engine, &total));
         self.moved.extend(moved);
-        (self.progress)(self.done.totals);
     }
 }
 
@@ -244,14 +233,12 @@ impl Restoring<'_> {
     /// lattice of their limit now, and windows of that lattice have one name on all nodes.
     fn others(&self) -> State {
         let now = self.engine.now();
-        let is_open =
-            |counter: &CounterState, now| counter.end > now || counter.end == Timestamp::MAX;
         let others = self.document.limits.iter().filter_map(|limit| {
             let place = self.known.binary_search_by(|known| known.limit.cmp(&limit.limit)).ok()?;
             let known = &self.known[place];
             let usage = self.engine.usage(&limit.limit)?;
             let missing = known.counters.iter().filter(|known| {
-                let mut restored = limit.counters.iter().filter(|counter| is_open(counter, now));
+                let mut restored = limit.counters.iter().filter(|counter| !over(counter.end, now));
                 restored.all(|restored| restored.dimension != known.dimension)
             });
             let counters = missing.filter_map(|known| {

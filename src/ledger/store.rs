@@ -117,10 +117,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// [`StoreError`].
     fn grants(&self, each: &mut dyn FnMut(Granted)) -> Result<(), StoreError>;
 
-    /// The totals that a restart at `now` begins with: for each (limit, dimension) the window that
-    /// began last, if it has not ended (a window that ends at [`Timestamp::MAX`] never does). Reads
-    /// no history: its cost is that of the (limit, dimension)s there are. In the order of limits
-    /// and dimensions. `each` may not call the store.
+    /// The totals that a restart at `now` begins with, unless its clock is behind: for each (limit,
+    /// dimension) the window that began last, if it has not ended (a window that ends at
+    /// [`Timestamp::MAX`] never does). Reads no history: its cost is that of the (limit,
+    /// dimension)s there are. In the order of limits and dimensions. `each` may not call the store.
     ///
     /// # Errors
     ///
@@ -135,7 +135,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn totals(&self, limit: &LimitId) -> Result<Vec<Total>, StoreError>;
 
     /// The total of a counter whose window began last before an instant, whether it has ended or
-    /// not. `None` if there is none. Reads no other.
+    /// not. `None` if there is none. Found by an index: a restart whose clock is behind asks for it
+    /// where the last window is none that has begun there.
     ///
     /// # Errors
     ///

@@ -3,6 +3,8 @@
 //! A report costs what the recorder and the subscriber make of it, so it is made outside of
 //! decisions: after them, and after the hold's end.
 
+use std::error::Error;
+
 use crate::engine::Denied;
 use crate::units::Usage;
 
@@ -140,6 +142,14 @@ pub(crate) fn keyed(operation: &'static str, met: Met) {
     #[cfg(feature = "tracing")]
     super::told::keyed(operation, met);
     let _ = (operation, met);
+}
+
+/// Reports that an upstream's answer broke off when only its head had come.
+#[inline]
+pub(crate) fn broke_off(operation: &'static str, error: Option<&(dyn Error + Send + Sync)>) {
+    #[cfg(feature = "tracing")]
+    super::told::broke_off(operation, error);
+    let _ = (operation, error);
 }
 
 #[cfg(all(test, feature = "metrics"))]

@@ -4,6 +4,9 @@
 //! at; `info` is what happens to limits; `debug` is what happens to requests, and windows that end
 //! in the course of time.
 
+#[cfg(feature = "http")]
+use std::error::Error;
+
 use tracing::{debug, error, info, warn};
 
 #[cfg(feature = "http")]
@@ -58,6 +61,12 @@ pub(super) fn ended(operation: &'static str, end: Ended, used: Option<&Usage>) {
 #[cfg(feature = "http")]
 pub(super) fn keyed(operation: &'static str, met: Met) {
     debug!(target: TARGET, operation, met = met.name(), "an idempotency key was looked for");
+}
+
+#[cfg(feature = "http")]
+pub(super) fn broke_off(operation: &'static str, error: Option<&(dyn Error + Send + Sync)>) {
+    let error = error.map_or_else(|| "it ended early".to_owned(), ToString::to_string);
+    warn!(target: TARGET, operation, error, "an upstream's answer broke off before it had begun");
 }
 
 /// Tells an event of a limit, with its own instant: it is told a little later.

@@ -7,7 +7,7 @@ use tower::Layer;
 
 use crate::kit::{Books, REQUEST, TOKEN, engine, posted, send, until, work};
 use crate::server::{Proxy, Server};
-use crate::upstream::{Act, Upstream, chunk, end, head, whole};
+use crate::upstream::{Act, Upstream, chunk, end, head, say, whole};
 
 const UNKNOWN: &str = r#"{"model":"m1"}"#;
 
@@ -135,6 +135,18 @@ async fn what_breaks_off_is_charged_what_it_came_to_at_least() {
     assert!(books.held() > 5, "it is held until then");
     upstream.go_on(1);
     let _ = reply.await.unwrap();
+    books.ends(Outcome::Uncertain, 5, 5 * TOKEN + REQUEST, 1).await;
+}
+
+#[tokio::test]
+async fn what_breaks_off_between_its_head_and_its_body_is_told_too() {
+    let books = Books::new();
+    let acts = vec![say("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")];
+    let (gateway, _upstream) = gateway(&books, &barrier(), acts).await;
+    let body = r#"{"model":"m1","at_least":5}"#;
+    let reply = send(gateway.address, posted(body)).await.unwrap();
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().await.unwrap().contains("upstream_broke_off"));
     books.ends(Outcome::Uncertain, 5, 5 * TOKEN + REQUEST, 1).await;
 }
 

@@ -124,6 +124,44 @@ fn a_restart_goes_on_in_the_window_of_its_own_clock() {
     }
 }
 
+/// What was decided of the first counter is not true any more when the second one is read.
+#[test]
+fn a_window_that_ends_while_a_restart_reads_is_not_gone_on_with() {
+    let rates = |kit: &crate::kit::Kit| {
+        topology(kit);
+        let rate = RateLimit::new().tokens(100, per("1m")).requests(10, per("1m"));
+        kit.limit("key:k", "rate", rate);
+    };
+    let mut scene = scene();
+    rates(&scene.kit);
+    let settling = scene.charge(&usage(100, 30)).settle(&usage(60, 6));
+    scene.written(settling);
+    let start = scene.kit.clock.now();
+    scene.kit.advance(minute());
+    let settling = scene.charge(&usage(100, 30)).settle(&usage(5, 5));
+    scene.written(settling);
+    scene.kit.clock.set(start.saturating_add(Duration::from_secs(59)));
+    let store = Arc::clone(&scene.store);
+    let mut scene = restarted_with(scene, |kit| {
+        rates(kit);
+        let clock = kit.clock.clone();
+        let ends = move || {
+            clock.advance(Duration::from_secs(1));
+        };
+        store
+            .meanwhile_before
+            .lock()
+            .unwrap()
+            .extend([Box::new(|| ()) as Box<dyn FnOnce() + Send>, Box::new(ends)]);
+    });
+    assert!(store.meanwhile_before.lock().unwrap().is_empty());
+    scene.assert_even([65, 5, 1, 65]);
+    let settling = scene.charge(&usage(1, 1)).settle(&usage(1, 1));
+    scene.written(settling);
+    scene.assert_even([66, 6, 2, 66]);
+    assert_eq!(scene.history("rate", Dimension::Requests), [1, 2]);
+}
+
 #[test]
 fn a_reset_by_a_clock_that_is_ahead_stands() {
     let mut scene = scene();

@@ -48,6 +48,8 @@ pub struct Faulty {
     pub reject_corrections: AtomicBool,
     /// What happens when totals are read the next time.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// What happens while totals of earlier windows are read, call by call.
+    pub meanwhile_before: Mutex<VecDeque<Box<dyn FnOnce() + Send>>>,
     /// What happens between reading what is granted and telling it, the next time.
     pub meanwhile_granted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// How many were asked for at most, of each call of `unlink`.
@@ -190,6 +192,8 @@ impl LedgerStore for Faulty {
         dimension: Dimension,
         before: Timestamp,
     ) -> Result<Option<Total>, StoreError> {
+        let meanwhile = self.meanwhile_before.lock().unwrap().pop_front();
+        meanwhile.into_iter().for_each(|happens| happens());
         self.inner.total_before(limit, dimension, before)
     }
 

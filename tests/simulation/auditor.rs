@@ -87,10 +87,11 @@ pub struct Counts {
     pub paid_again: u64,
     pub overridden: u64,
     pub regranted: u64,
+    pub earlier: u64,
 }
 
 impl Counts {
-    fn each(&mut self) -> [(&'static str, &mut u64); 17] {
+    fn each(&mut self) -> [(&'static str, &mut u64); 18] {
         [
             ("admitted", &mut self.admitted),
             ("settled", &mut self.settled),
@@ -109,6 +110,7 @@ impl Counts {
             ("paid_again", &mut self.paid_again),
             ("overridden", &mut self.overridden),
             ("regranted", &mut self.regranted),
+            ("earlier", &mut self.earlier),
         ]
     }
 
@@ -322,17 +324,16 @@ impl Auditor {
         match self.memories.get_mut(&home) {
             Some(memory) => memory.reads(standing),
             None => {
-                let mut begun = Begun { standing, asked, windows: BTreeMap::new() };
-                self.books.counters().for_each(|counter| begun.reads(counter, &self.books, now));
-                self.begun.insert(home, begun);
+                self.begun.insert(home, Begun::new(standing, asked, now, &self.books));
             }
         }
     }
 
     /// A node that begins reads what is in a window before the last.
-    pub fn reads_before(&mut self, home: Home, counter: &Counter, now: Timestamp) {
+    pub fn reads_before(&mut self, home: Home, limit: &LimitId, now: Timestamp) {
         if let Some(begun) = self.begun.get_mut(&home) {
-            begun.reads(counter, &self.books, now);
+            begun.reads_before(limit, now, &self.books);
+            self.counts.earlier += 1;
         }
     }
 

@@ -218,9 +218,8 @@ impl LedgerStore for NodeStore {
         before: Timestamp,
     ) -> Result<Option<Total>, StoreError> {
         self.look("reading totals", || {
-            let counter = (limit.clone(), dimension);
             self.hub.audit(|auditor| {
-                auditor.reads_before(self.home, &counter, self.engine.now());
+                auditor.reads_before(self.home, limit, self.engine.now());
                 Ok(())
             });
             self.inner.total_before(limit, dimension, before)

@@ -189,25 +189,28 @@ impl Books {
 
     /// The window of a counter that is in force at this instant, for who asked at the other one for
     /// those that are open: the last, unless somebody whose clock is ahead has begun the one after
-    /// it. `end_of` an anchor is where the window ends that the instant is in; the anchor is that
-    /// of the limit's first counter.
+    /// it; and whether that is so. `end_of` an anchor is where the window ends that the instant is
+    /// in; the anchor is that of the limit's first counter.
     pub fn in_force(
         &self,
         counter: &Counter,
         (asked, now): (Timestamp, Timestamp),
         end_of: impl Fn(Timestamp) -> Option<Timestamp>,
-    ) -> Option<Timestamp> {
+    ) -> (Option<Timestamp>, bool) {
         let is_open = |sum: &Sum, at| sum.end > at || sum.end == Timestamp::MAX;
         let both = asked.max(now);
-        let (last, sum) = self.last(counter).filter(|(_, sum)| is_open(sum, both))?;
+        let last = self.last(counter).filter(|(_, sum)| is_open(sum, both));
         let lasts = Dimension::ALL.iter().filter_map(|d| self.last(&(counter.0.clone(), *d)));
-        let first = lasts.map(|(_, sum)| sum).find(|sum| is_open(sum, asked))?;
+        let first = lasts.map(|(_, sum)| sum).find(|sum| is_open(sum, asked));
+        let (Some((last, sum)), Some(first)) = (last, first) else { return (None, false) };
         let end = end_of(first.anchor).filter(|end| last > now && last >= *end);
-        let Some(end) = end else { return Some(last) };
-        let (start, before) = self.sums.get(counter)?.range(..end).next_back()?;
-        (is_open(before, now) && before.owner == sum.owner).then_some(*start)
+        let Some(end) = end else { return (Some(last), false) };
+        let before = self.sums.get(counter).and_then(|windows| windows.range(..end).next_back());
+        let before = before.filter(|(_, it)| is_open(it, now) && it.owner == sum.owner);
+        (before.map(|(start, _)| *start), true)
     }
 
+    /// All counters, limit by limit.
     pub fn counters(&self) -> impl Iterator<Item = &Counter> {
         self.sums.keys()
     }

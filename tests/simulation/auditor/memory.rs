@@ -128,8 +128,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What a node begins with: of each counter the last window that the store has, if it is open.
-    /// Which that was when it read them is `begun`.
+    /// What a node begins with: of each counter the window that is in force, if it is open. Which
+    /// that was when it read them is `begun`.
     pub fn restored(
         (books, begun): (&Books, &BTreeMap<Counter, Timestamp>),
         limits: &[Standing],
