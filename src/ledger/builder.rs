@@ -100,7 +100,9 @@ impl LedgerBuilder {
     /// Registers the engine's owners with the store, sets the engine's usage to the store's totals
     /// and what was topped up and overridden to what it has of that, tells the store where windows
     /// end by the limits as they are now, and starts the writer's thread. The engine should have
-    /// its limits by now and no traffic yet.
+    /// its limits by now and no traffic yet. Each counter goes on in the window of this process's
+    /// clock, also where another one's is ahead and has begun the next: what that has charged there
+    /// comes by [`Ledger::reconcile`].
     ///
     /// A database server may still commit the last group of a process that was killed when the
     /// next one starts: what was acknowledged is restored, and what comes in so late is found by
