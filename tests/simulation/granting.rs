@@ -104,7 +104,14 @@ impl World {
                 hub.pick(&[(Lasts::UntilCleared, Timestamp::MAX), (windows, counter.window.end)]);
             hub.say(format!("node {} puts {instead} in place of {limit}, {lasts:?}", home.node));
             let done = gateway.ledger.override_limit(limit, dimension, instead, lasts);
-            (Some((instead, until)), done)
+            // Windows are counted from when it is done, which may have waited for a deletion.
+            let after = gateway.engine.usage(limit);
+            let after = after.as_ref().and_then(|usage| usage.counter(dimension));
+            let window = after.map_or(until, |counter| counter.window.end.max(until));
+            let counter = (limit.clone(), dimension);
+            let kept = hub.audit(|auditor| Ok(auditor.books.grants.of(&counter).instead));
+            let kept = kept.map(|(_, until)| until).filter(|kept| (until..=window).contains(kept));
+            (Some((instead, kept.unwrap_or(until))), done)
         };
         match done {
             Ok(()) => {
