@@ -1,7 +1,5 @@
 //! What a ledger begins with: what is granted, and the totals of the windows that are open.
 
-use std::vec::Drain;
-
 use super::builder::StartError;
 use super::grant::set_grants;
 use super::opening::opening_of;
@@ -71,7 +69,7 @@ pub(crate) fn restore(
         if restoring.error.is_none() {
             let mut here = restoring.in_force(&lasts, store)?;
             // At once: windows end while the store reads what is next.
-            restoring.add(anchor_of(&lasts), here.drain(..));
+            restoring.add(anchor_of(&lasts), &mut here);
             restoring.set();
         }
     }
@@ -130,7 +128,7 @@ impl Restoring<'_> {
         if group.iter().any(|last| self.earlier(last, anchor, now).is_some()) {
             self.ahead.push(group);
         } else {
-            self.add(anchor, group.drain(..));
+            self.add(anchor, &mut group);
             self.group = group;
         }
     }
@@ -171,16 +169,22 @@ impl Restoring<'_> {
         }
     }
 
-    /// Adds a limit to what is to be imported.
-    fn add(&mut self, anchor: Timestamp, totals: Drain<'_, Total>) {
-        let Some(first) = totals.as_slice().first() else { return };
+    /// Adds a limit to what is to be imported, and takes its totals.
+    fn add(&mut self, anchor: Timestamp, totals: &mut Vec<Total>) {
+        let Some(first) = totals.first() else { return };
         let Some(place) = self.find(&first.limit) else { return };
         if self.document.limits.len() >= CHUNK {
             self.import();
         }
         let known = &self.known[place];
-        let mut limit = LimitState { anchor, counters: Vec::new(), ..known.clone() };
-        for total in totals {
+        let mut limit = LimitState {
+            limit: known.limit.clone(),
+            owner: known.owner.clone(),
+            kind: known.kind,
+            anchor,
+            counters: Vec::with_capacity(totals.len()),
+        };
+        for total in totals.drain(..) {
             let counted = counted(total.settled);
             self.done.out_of_range += u64::from(i64::try_from(counted) != Ok(total.settled));
             let mut now = known.counters.iter().filter(|now| now.dimension == total.dimension);

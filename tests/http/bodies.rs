@@ -23,6 +23,8 @@ use crate::server::Server;
 struct Pieces {
     pieces: VecDeque<&'static str>,
     panics: bool,
+    /// Whether it says so when it has no more.
+    says_end: bool,
 }
 
 impl Body for Pieces {
@@ -36,6 +38,10 @@ impl Body for Pieces {
         let next = self.pieces.pop_front();
         assert!(next.is_some() || !self.panics, "a body that panics");
         Poll::Ready(next.map(|piece| Ok(Frame::data(Bytes::from(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.says_end && self.pieces.is_empty()
     }
 }
 
@@ -53,7 +59,7 @@ async fn answering(books: &Books, status: u16, length: Option<usize>, body: Piec
 }
 
 fn pieces(pieces: &[&'static str]) -> Pieces {
-    Pieces { pieces: pieces.iter().copied().collect(), panics: false }
+    Pieces { pieces: pieces.iter().copied().collect(), panics: false, says_end: false }
 }
 
 #[tokio::test]
@@ -68,10 +74,23 @@ async fn all_that_was_announced_is_the_end() {
 
 #[tokio::test]
 async fn less_than_was_announced_is_not_whole() {
+    for says_end in [false, true] {
+        let books = Books::new();
+        let body = Pieces { says_end, ..pieces(&["x\n", "used 7\n"]) };
+        let gateway = answering(&books, 200, Some(10), body).await;
+        send(gateway, work(10)).await.unwrap().text().await.unwrap_err();
+        books.ends(Outcome::Partial, 7, 7 * TOKEN + REQUEST, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_what_was_announced_is_a_bad_gateway() {
     let books = Books::new();
-    let gateway = answering(&books, 200, Some(10), pieces(&["x\n", "used 7\n"])).await;
-    send(gateway, work(10)).await.unwrap().text().await.unwrap_err();
-    books.ends(Outcome::Partial, 7, 7 * TOKEN + REQUEST, 0).await;
+    let gateway = answering(&books, 200, Some(10), pieces(&[])).await;
+    let reply = send(gateway, work(10)).await.unwrap();
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().await.unwrap().contains("upstream_broke_off"));
+    books.ends(Outcome::Uncertain, 10, 10 * TOKEN + REQUEST, 1).await;
 }
 
 /// A server polls no body of an answer that may not have one: it ends here.

@@ -162,6 +162,27 @@ fn a_window_that_ends_while_a_restart_reads_is_not_gone_on_with() {
     assert_eq!(scene.history("rate", Dimension::Requests), [1, 2]);
 }
 
+/// The window before the last was another owner's, under the same id.
+#[test]
+fn an_earlier_window_of_another_owner_is_not_gone_on_with() {
+    let mut scene = scene();
+    let start = scene.kit.clock.now();
+    let posting = Posting {
+        limit: id("rate"),
+        owner: owner("team:t"),
+        dimension: Dimension::Tokens,
+        window: Span { start, end: start + minute() },
+        anchor: start,
+        amount: 9,
+    };
+    scene.store.write(&[entry(7, Outcome::Completed, vec![posting])]).unwrap();
+    scene.kit.advance(minute());
+    let settling = scene.charge(&usage(100, 30)).settle(&usage(5, 5));
+    scene.written(settling);
+    scene.kit.clock.set(start + Duration::from_secs(59));
+    assert_eq!(restarted(scene).memory(), [5, 0, 1, 5]);
+}
+
 #[test]
 fn a_reset_by_a_clock_that_is_ahead_stands() {
     let mut scene = scene();

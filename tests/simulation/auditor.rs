@@ -22,6 +22,8 @@
 //! | L10 | the totals are the sums of the postings, and a store says what it wrote |
 //! | L11 | what was acknowledged is in the store |
 
+#[path = "auditor/begun.rs"]
+mod begun;
 #[path = "auditor/books.rs"]
 mod books;
 #[path = "auditor/grants.rs"]
@@ -33,10 +35,11 @@ mod keys;
 #[path = "auditor/memory.rs"]
 mod memory;
 
+pub use begun::Begun;
 pub use books::Books;
 pub use inside::InsideBook;
 pub use keys::KeyBook;
-pub use memory::{Begun, Ends, Memory, Standing, standing};
+pub use memory::{Ends, Memory, Standing, standing};
 
 use std::collections::{BTreeMap, BTreeSet};
 

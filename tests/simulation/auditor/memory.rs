@@ -10,7 +10,7 @@ use tollkeeper::{
 #[path = "comparing.rs"]
 mod comparing;
 
-pub use comparing::{Begun, Standing, standing};
+pub use comparing::{Standing, standing};
 
 use super::books::{Books, keeps};
 use super::grants::{Grant, check_limit};
