@@ -13,6 +13,9 @@ mod hand;
 mod kit;
 #[path = "telemetry/labelled.rs"]
 mod labelled;
+#[cfg(feature = "http")]
+#[path = "telemetry/layer.rs"]
+mod layer;
 #[path = "telemetry/listener.rs"]
 mod listener;
 #[path = "ledger/scene.rs"]
